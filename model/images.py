@@ -1,7 +1,7 @@
 """Turn uint8 images into the network's input, and its disparity into depth of the caller's size.
 
-One code for training, evaluation and serving, in numpy and OpenCV. It knows neither torch nor files: images are RGB
-arrays, and the networks normalise their input themselves.
+One code for training, evaluation and serving, in numpy and OpenCV. It knows neither torch nor files: images
+are RGB arrays, and the networks normalise their input themselves.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def check_image(image: object) -> None:
 def resize_image(
     image: UInt8[np.ndarray, "rows columns 3"], height: int, width: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Resize an image, averaging over areas along an axis that shrinks and interpolating along one that grows.
+    """Resize an image: average over areas along an axis that shrinks, interpolate along one that grows.
 
     An image that already has the size is returned itself, not a copy.
     """
@@ -60,8 +60,8 @@ def disparity_to_depth_map(
 ) -> Float32[np.ndarray, "height width"]:
     """Resize a disparity map bilinearly to the caller's size, then return `scale / disparity`.
 
-    The resize comes first because interpolating depth across an edge invents surfaces that interpolating disparity,
-    which is what the projection to the image makes linear, does not.
+    The resize comes first because a plane in space is linear in disparity over the image, not in depth: on
+    the road, interpolated depth would bulge.
 
     Raises:
         ValueError: the map holds a value that is not positive and finite, for which there is no depth.
