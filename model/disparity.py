@@ -1,0 +1,44 @@
+"""Disparity and depth: the only place where the unit changes.
+
+*Disparity* is 1/depth, in 1/unit; never pixels. The functions are plain arithmetic, so they serve numpy
+arrays and torch tensors alike. This module does not know what the unit is: a checkpoint's scale does.
+"""
+
+from typing import Protocol, Self, TypeVar
+
+
+class _Arithmetic(Protocol):
+    """What numpy arrays, tensors and floats have in common here."""
+
+    def __add__(self, other: float, /) -> Self: ...
+    def __mul__(self, other: float, /) -> Self: ...
+    def __rtruediv__(self, other: float, /) -> Self: ...
+
+
+Values = TypeVar("Values", bound=_Arithmetic)
+
+
+def disparity_to_depth(disparity: Values) -> Values:
+    """Return 1 / disparity. Disparity must be positive, as every network's output is."""
+    return 1.0 / disparity
+
+
+def depth_to_disparity(depth: Values) -> Values:
+    """Return 1 / depth. Depth must be positive: mask missing measurements first."""
+    return 1.0 / depth
+
+
+def sigmoid_to_disparity(sigmoid: Values, min_depth: float, max_depth: float) -> Values:
+    """Spread a sigmoid's (0, 1) over the disparities between two depths.
+
+    ``1/max + (1/min - 1/max) * s`` (Godard et al., "Digging into Self-Supervised Monocular Depth
+    Estimation", ICCV 2019, section 3): 0 is the farthest depth, 1 the nearest.
+    """
+    farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
+    return sigmoid * (nearest - farthest) + farthest
+
+
+def disparity_to_sigmoid(disparity: Values, min_depth: float, max_depth: float) -> Values:
+    """Invert :func:`sigmoid_to_disparity`."""
+    farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
+    return (disparity + -farthest) * (1.0 / (nearest - farthest))
