@@ -4,7 +4,7 @@ At strides 32, 16 and 8 each position of the feature pyramid attends over the fo
 
     A = softmax((G Wq)(S Wk)^T / sqrt(d) + B) S Wv,   G' = G + g1 * Wo A,   G'' = G' + g2 * FFN(LN G')
 
-The gates g1 and g2 start at zero, so that training starts from the plain depth network. The paper fixes the two
+The gates g1 and g2 start at zero, so that training starts from the plain depth network. The paper fixes two
 steps, encode and fuse by cross-modal aggregation; this form, with the locality bias B, is our own choice.
 This module does not know which networks made the features or the tokens.
 """
@@ -48,7 +48,7 @@ class CrossModalAttention(nn.Module):
     """One level of the aggregation; the identity at initialisation.
 
     Each head's scores carry a fixed bias that falls with the squared distance between the query's and the
-    token's place in the image, with a reach of its own, from about one token to unbounded. Without it, queries
+    token's place, with a reach of its own, from about one token to unbounded. Without it, queries
     and tokens would first have to learn where they are.
     """
 

@@ -6,7 +6,7 @@ module knows no tensors and imports no torch, so that a service can read a check
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 Role = Literal["teacher", "student"]
 Aggregation = Literal["attention", "concat", "none"]
@@ -107,7 +107,7 @@ class ModelConfig:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Mapping[str, Any]) -> "ModelConfig":
         """Rebuild a configuration.
 
         Raises:

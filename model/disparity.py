@@ -4,15 +4,16 @@
 arrays and torch tensors alike. This module does not know what the unit is: a checkpoint's scale does.
 """
 
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 
+@runtime_checkable
 class _Arithmetic(Protocol):
     """What numpy arrays, tensors and floats have in common here."""
 
-    def __add__(self, other: float, /) -> Self: ...
-    def __mul__(self, other: float, /) -> Self: ...
-    def __rtruediv__(self, other: float, /) -> Self: ...
+    def __add__(self, other: float, /) -> Any: ...
+    def __mul__(self, other: float, /) -> Any: ...
+    def __rtruediv__(self, other: float, /) -> Any: ...
 
 
 Values = TypeVar("Values", bound=_Arithmetic)
@@ -20,12 +21,14 @@ Values = TypeVar("Values", bound=_Arithmetic)
 
 def disparity_to_depth(disparity: Values) -> Values:
     """Return 1 / disparity. Disparity must be positive, as every network's output is."""
-    return 1.0 / disparity
+    depth: Values = 1.0 / disparity
+    return depth
 
 
 def depth_to_disparity(depth: Values) -> Values:
     """Return 1 / depth. Depth must be positive: mask missing measurements first."""
-    return 1.0 / depth
+    disparity: Values = 1.0 / depth
+    return disparity
 
 
 def sigmoid_to_disparity(sigmoid: Values, min_depth: float, max_depth: float) -> Values:
@@ -35,10 +38,12 @@ def sigmoid_to_disparity(sigmoid: Values, min_depth: float, max_depth: float) ->
     Estimation", ICCV 2019, section 3): 0 is the farthest depth, 1 the nearest.
     """
     farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
-    return sigmoid * (nearest - farthest) + farthest
+    disparity: Values = sigmoid * (nearest - farthest) + farthest
+    return disparity
 
 
 def disparity_to_sigmoid(disparity: Values, min_depth: float, max_depth: float) -> Values:
     """Invert :func:`sigmoid_to_disparity`."""
     farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
-    return (disparity + -farthest) * (1.0 / (nearest - farthest))
+    sigmoid: Values = (disparity + -farthest) * (1.0 / (nearest - farthest))
+    return sigmoid

@@ -4,7 +4,7 @@ It is never trained: its output is a pure function of the image and its weights,
 per frame and cached. This module does not know what the tokens are used for.
 """
 
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -60,9 +60,10 @@ class FoundationEncoder(nn.Module):
         """SHA-256 of the weights; computed anew at each call, because weights may be loaded later."""
         return weights_sha256(self.vit)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "FoundationEncoder":
         """Stay in evaluation mode whatever the network around it does."""
-        return super().train(False)
+        super().train(False)
+        return self
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the rows and columns of the token grids for an image size in pixels.

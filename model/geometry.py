@@ -3,7 +3,7 @@
 It does not know what the features are decoded to.
 """
 
-from typing import Any, Self
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class GeometricEncoder(nn.Module):
         self.normalise = Normalisation(config.backbone_mean, config.backbone_std)
         self.train()
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "GeometricEncoder":
         """Switch modes, but leave every batch norm in evaluation mode."""
         super().train(mode)
         for module in self.modules():
