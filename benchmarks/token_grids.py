@@ -2,8 +2,8 @@
 
     python benchmarks/token_grids.py PHOTO --weights dinov2_vits14_fp16.safetensors --output tokens.png
 
-One row per chosen block, from the shallowest to the deepest, under the photograph. A picture that does not look
-like the scene means that weights, normalisation or the order of tokens are wrong.
+One row per chosen block, from the shallowest to the deepest, under the photograph. A picture unlike the scene
+means that weights, normalisation or the order of tokens are wrong.
 """
 
 import argparse
