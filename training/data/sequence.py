@@ -47,7 +47,7 @@ class Sample:
     depth_m: Float32[np.ndarray, "height width"] | None
     """Distance along the optical axis; 0 where nothing was measured."""
     depth_is_label: bool = False
-    """Whether depth may supervise training, as in synthetic worlds; elsewhere it serves to watch and to judge."""
+    """Whether depth may supervise training, as in synthetic worlds; else it serves to watch and judge."""
     intrinsics_known: bool = True
     """False where ``intrinsics`` is only a starting point, to be learned."""
 

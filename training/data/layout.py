@@ -1,0 +1,185 @@
+"""Find missing files, wrong layouts and unreadable frames, all of them, before training starts.
+
+Readers add what they miss to `Findings` and say how their folder should look. Nothing here knows any
+published layout or decodes an image in full.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SHOWN = 20
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
+_EXIF_ORIENTATION = 274
+_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with the data."""
+
+    path: Path
+    trouble: str
+    """What is wrong with it, as in ``is missing``."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.trouble}"
+
+
+class LayoutError(Exception):
+    """The data cannot be used as it lies; the message lists the problems and the expected layout."""
+
+    def __init__(self, dataset: str, problems: Sequence[Problem], layout: str) -> None:
+        self.dataset = dataset
+        self.problems = tuple(problems)
+        self.layout = layout
+        lines = [f"{dataset}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
+        lines += [f"  {problem}" for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"  and {len(problems) - _SHOWN} more")
+        lines += ["expected layout:", *(f"  {line}" for line in layout.strip().splitlines())]
+        super().__init__("\n".join(lines))
+
+
+class LayoutErrors(ExceptionGroup[LayoutError]):
+    """What is wrong with several data sets at once."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(error) for error in self.exceptions)
+
+
+class Findings:
+    """The problems that a reader has found so far in one data set."""
+
+    def __init__(self, dataset: str, layout: str) -> None:
+        self._dataset = dataset
+        self._layout = layout
+        self._problems: dict[tuple[Path, str], Problem] = {}
+
+    def add(self, path: Path, trouble: str) -> None:
+        """Note a problem; the same one twice counts once."""
+        self._problems.setdefault((path, trouble), Problem(path=path, trouble=trouble))
+
+    def has_file(self, path: Path, purpose: str) -> bool:
+        """Return whether a file is there, and note its absence."""
+        return self._has(path, path.is_file(), f"missing file: {purpose}")
+
+    def has_folder(self, path: Path, purpose: str) -> bool:
+        """Return whether a folder is there, and note its absence."""
+        return self._has(path, path.is_dir(), f"missing folder: {purpose}")
+
+    def raise_if_any(self) -> None:
+        """Stop here if anything is wrong.
+
+        Raises:
+            LayoutError: With everything found.
+        """
+        if self._problems:
+            raise LayoutError(self._dataset, list(self._problems.values()), self._layout)
+
+    def _has(self, path: Path, there: bool, trouble: str) -> bool:
+        if not there:
+            self.add(path, trouble)
+        return there
+
+
+Opened = TypeVar("Opened", covariant=True)
+
+
+def open_all(openers: Iterable[Callable[[], Opened]]) -> list[Opened]:
+    """Open several data sets, going on past the first that fails, so that one message tells everything.
+
+    Raises:
+        LayoutErrors: Of all that failed.
+    """
+    opened: list[Opened] = []
+    errors: list[LayoutError] = []
+    for opener in openers:
+        try:
+            opened.append(opener())
+        except LayoutError as error:
+            errors.append(error)
+    if errors:
+        raise LayoutErrors("unusable data", errors)
+    return opened
+
+
+class Verifiable(Protocol):
+    """A data set that can look at all of its files."""
+
+    def verify(self) -> None:
+        """Look at every file's header.
+
+        Raises:
+            LayoutError: With every problem found.
+        """
+        ...
+
+
+def verify_all(datasets: Iterable[object]) -> None:
+    """Look at every file of every data set that has files.
+
+    Raises:
+        LayoutErrors: Of all that failed.
+    """
+
+    def verified(dataset: object) -> None:
+        verify = getattr(dataset, "verify", None)
+        if verify is not None:
+            verify()
+
+    open_all([lambda dataset=dataset: verified(dataset) for dataset in datasets])  # type: ignore[misc]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a look at an image file's beginning and end tells."""
+
+    height: int
+    width: int
+    trouble: str | None = None
+    """Why it cannot be used; the size is then 0 x 0 or unsure."""
+
+
+def read_header(path: Path) -> Header:
+    """Read an image's size, and look whether the file is complete, without decoding it."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(_EXIF_ORIENTATION, 1) in _QUARTER_TURNS:
+                width, height = height, width
+            ending = _ENDINGS.get(image.format or "")
+    except FileNotFoundError:
+        return Header(height=0, width=0, trouble="missing file")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        return Header(height=0, width=0, trouble=f"not a readable image ({error})")
+    if ending is not None and ending not in _tail(path):
+        return Header(height=height, width=width, trouble="cut short: the end of the image is missing")
+    return Header(height=height, width=width)
+
+
+def _tail(path: Path, size: int = 64) -> bytes:
+    """The last bytes of a file; some writers pad behind the end of the image."""
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        file.seek(max(0, length - size))
+        return file.read()
+
+
+def read_headers(paths: Sequence[Path], threads: int = 4) -> list[Header]:
+    """Read many headers at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(read_header, paths, chunksize=64))
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """Map the stem of every PNG or JPEG in a folder to its path, in the order of the names."""
+    if not folder.is_dir():
+        return {}
+    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return {path.stem: path for path in sorted(files) if not path.name.startswith(".")}
