@@ -5,6 +5,7 @@ network's own unit. This module does not know losses, files or images of other s
 """
 
 import copy
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,9 +30,15 @@ class DepthNetwork(nn.Module):
         self.geometry = geometry
         self.decoder = decoder
 
-    def deployed(self) -> "DeployedNet":
-        """Return a copy in evaluation mode, without train-only heads, fixed to the configuration's size."""
-        return DeployedNet(self)
+    def deployed(self, *, height: int | None = None, width: int | None = None) -> "DeployedNet":
+        """Return a copy in evaluation mode, without train-only heads, fixed to one size.
+
+        Args:
+            height: In pixels, a multiple of 32; the configuration's where None.
+            width: Likewise.
+        """
+        config = replace(self.config, height=height or self.config.height, width=width or self.config.width)
+        return DeployedNet(self, config)
 
 
 class StudentNet(DepthNetwork):
@@ -86,14 +93,14 @@ class TeacherNet(DepthNetwork):
 class DeployedNet(nn.Module):
     """A trained network as it is served: image -> disparity at full resolution, and nothing else."""
 
-    def __init__(self, trained: DepthNetwork) -> None:
+    def __init__(self, trained: DepthNetwork, config: ModelConfig) -> None:
         super().__init__()
         network = copy.deepcopy(trained)
         network.decoder.drop_training_heads()
-        self.config = network.config
+        self.config = config
         foundation = getattr(network, "foundation", None)
         if isinstance(foundation, FoundationEncoder):
-            foundation.fix_size(network.config.height, network.config.width)
+            foundation.fix_size(config.height, config.width)
         self.network = network
         self.requires_grad_(False)
         self.eval()

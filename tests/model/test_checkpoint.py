@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import load_checkpoint, save_checkpoint
-from model.config import preset
 from model.metadata import (
     METADATA_KEY,
     CheckpointError,
@@ -21,25 +20,19 @@ from model.metadata import (
     Storage,
     read_metadata,
 )
-from model.network import build
+from tests.model.networks import lively
 
 IMAGE = torch.linspace(0, 1, 3 * 64 * 96).reshape(1, 3, 64, 96)
 
 
-def built(name, seed=0, **overrides):
-    torch.manual_seed(seed)
-    network = build(preset(name, **overrides), foundation_weights="random", backbone_weights="random")
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
 def student():
-    return built("tiny")
+    return lively("tiny")
 
 
 @pytest.fixture(scope="module")
 def teacher():
-    return built("tiny-teacher")
+    return lively("tiny-teacher")
 
 
 def description(network):
@@ -125,7 +118,7 @@ def test_a_student_saved_without_train_only_heads_is_smaller_and_predicts_the_sa
 
 
 def test_a_network_in_training_is_saved_without_being_disturbed(tmp_path):
-    network = built("tiny").train()
+    network = lively("tiny").train()
     network(IMAGE.expand(2, -1, -1, -1)).disparity.mean().backward()
     save_checkpoint(tmp_path / "a", network, description(network), train_only_heads=False)
     assert network.training
