@@ -50,39 +50,48 @@ class Drive:
     def world_T_imu(self) -> dict[int, Matrix4]:
         """Map the frames of the left colour camera to the car's place; frames without one are left out.
 
-        Where both the images' and the records' time stamps are there, records are interpolated to the moment
-        of exposure, because the nearest record may be 10 ms off, a tenth of the motion between frames.
-        Otherwise frames and records of a ``_sync`` drive belong together by number, and those of an
-        ``_extract`` drive by the pairs of ``image_02/sync_index.txt``.
+        The record nearest to a frame may be 10 ms off, a tenth of the motion between frames, so records are
+        interpolated to the moment of exposure: by the images' time stamps, or, where those are missing, by
+        an even clock fitted to the records' own. Without any time stamps, frames and records of a ``_sync``
+        drive belong together by number, and those of an ``_extract`` drive by ``image_02/sync_index.txt``.
         """
         home = self._oxts_home()
         if home is None:
             return {}
         paths = sorted((home / "data").glob("*.txt"))
         records = oxts.read_records(paths)
-        stamps_path, image_stamps_path = home / "timestamps.txt", self.folder / "image_02" / "timestamps.txt"
-        if stamps_path.is_file() and image_stamps_path.is_file():
-            stamps = oxts.read_timestamps(stamps_path)
-            image_stamps = oxts.read_timestamps(image_stamps_path)
-            if len(stamps) == len(records) and _increasing(stamps):
-                return self._poses_by_time(records, stamps, image_stamps)
-            _log.warning("%s: %d time stamps for %d records; not used", home, len(stamps), len(records))
-        by_number = dict(zip((int(path.stem) for path in paths), oxts.poses(records), strict=True))
-        if home.parent == self.folder and not self.name.endswith("_extract"):
-            return {number: pose for number, pose in by_number.items() if number in self.frames(2)}
-        return {
-            ours: by_number[theirs]
-            for theirs, ours in self.sync_pairs()
-            if theirs in by_number and ours in self.frames(2)
-        }
+        numbers = [int(path.stem) for path in paths]
+        stamps = _stamps(home / "timestamps.txt", numbers)
+        exposures = self._exposures(numbers, stamps)
+        if stamps is not None and exposures:
+            return self._poses_by_time(records, stamps, exposures)
+        by_number = dict(zip(numbers, oxts.poses(records), strict=True))
+        return {ours: by_number[theirs] for ours, theirs in self._pairs(numbers) if theirs in by_number}
 
-    def sync_pairs(self) -> list[tuple[int, int]]:
-        """Return the pairs (frame of the ``_sync`` drive, frame of this drive), if there is a list."""
+    def _pairs(self, numbers: list[int]) -> list[tuple[int, int]]:
+        """Which frame of ours belongs to which record, by number alone."""
+        if not self.name.endswith("_extract"):
+            return [(number, number) for number in numbers if number in self.frames(2)]
         path = self.folder / "image_02" / SYNC_INDEX
         if not path.is_file():
             return []
         rows = (line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
-        return [(int(row[0]), int(row[1])) for row in rows if len(row) == 2]
+        pairs = [(int(row[1]), int(row[0])) for row in rows if len(row) == 2]
+        return [(ours, theirs) for ours, theirs in pairs if ours in self.frames(2)]
+
+    def _exposures(self, numbers: list[int], stamps: oxts.Stamps | None) -> dict[int, int]:
+        """When each frame was taken, in nanoseconds; empty where that cannot be told."""
+        path = self.folder / "image_02" / "timestamps.txt"
+        if path.is_file():
+            taken = oxts.read_timestamps(path)
+            return {number: int(taken[number]) for number in self.frames(2) if number < len(taken)}
+        if stamps is None:
+            return {}
+        even = oxts.even_clock(np.array(numbers), stamps)
+        if even is None:
+            return {}
+        at = dict(zip(numbers, even.tolist(), strict=True))
+        return {ours: at[theirs] for ours, theirs in self._pairs(numbers) if theirs in at}
 
     def _oxts_home(self) -> Path | None:
         """The folder of records: our own, or that of the ``_sync`` drive beside an ``_extract`` drive."""
@@ -92,19 +101,30 @@ class Drive:
                 return folder / "oxts"
         return None
 
+    @staticmethod
     def _poses_by_time(
-        self, records: oxts.Records, stamps: oxts.Stamps, image_stamps: oxts.Stamps
+        records: oxts.Records, stamps: oxts.Stamps, exposures: dict[int, int]
     ) -> dict[int, Matrix4]:
-        found: dict[int, oxts.Record] = {}
-        for number in self.frames(2):
-            if number < len(image_stamps):
-                record = oxts.interpolate(records, stamps, int(image_stamps[number]))
-                if record is not None:
-                    found[number] = record
+        found = {
+            number: record
+            for number, at in exposures.items()
+            if (record := oxts.interpolate(records, stamps, at)) is not None
+        }
         if not found:
             return {}
         return dict(zip(found, oxts.poses(np.stack(list(found.values()))), strict=True))
 
 
-def _increasing(stamps: oxts.Stamps) -> bool:
-    return bool(np.all(np.diff(stamps) > 0))
+def _stamps(path: Path, numbers: list[int]) -> oxts.Stamps | None:
+    """The records' time stamps, if there is a later one for each record."""
+    if not path.is_file():
+        return None
+    stamps = oxts.read_timestamps(path)
+    if len(stamps) < max(numbers, default=-1) + 1:
+        _log.warning("%s has %d lines for record %d; not used", path, len(stamps), max(numbers))
+        return None
+    chosen = stamps[numbers]
+    if np.any(np.diff(chosen) <= 0):
+        _log.warning("%s does not increase; not used", path)
+        return None
+    return chosen

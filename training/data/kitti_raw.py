@@ -105,6 +105,7 @@ class _Reader:
         self.drive = cache(self._drive)
         self.calibration = cache(self._calibration)
         self.depth_files = cache(self._depth_files)
+        self.poses = cache(self._poses)
 
     def moments(self) -> Iterator[Moment]:
         if not self.findings.has_folder(self.config.root, "root of KITTI raw"):
@@ -203,10 +204,17 @@ class _Reader:
         self, drive: Drive, calibration: RawCalibration, camera: int, number: int
     ) -> Matrix4 | None:
         camera_T_imu = calibration.camera_T_imu(camera) if self.config.poses else None
-        if camera_T_imu is None or number not in drive.world_T_imu:
+        if camera_T_imu is None or number not in self.poses(drive):
             return None
-        world_T_camera: Matrix4 = drive.world_T_imu[number] @ np.linalg.inv(camera_T_imu)
+        world_T_camera: Matrix4 = self.poses(drive)[number] @ np.linalg.inv(camera_T_imu)
         return world_T_camera
+
+    def _poses(self, drive: Drive) -> dict[int, Matrix4]:
+        try:
+            return drive.world_T_imu
+        except FrameError as error:
+            self.findings.add(error.path, error.trouble)
+            return {}
 
     def _depth(self, drive: Drive, calibration: RawCalibration, entry: SplitEntry) -> DepthFile | None:
         path = self.depth_files(drive, entry.camera).get(entry.frame)

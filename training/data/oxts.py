@@ -19,6 +19,10 @@ EARTH_RADIUS_M = 6378137.0
 _POSE_FIELDS = 6
 _MAX_GAP_NS = 300_000_000
 """Records farther apart than this, three frames at 10 Hz, are not interpolated between."""
+_MAX_BEYOND_NS = 20_000_000
+"""How far outside the records a moment may lie, a fifth of a frame at 10 Hz."""
+_MAX_UNEVEN_NS = 30_000_000
+"""Records that stray farther than this from an even clock have none."""
 
 Records = Float64[np.ndarray, "records 6"]
 """Latitude and longitude in degrees, altitude in metres, roll, pitch and yaw in radians."""
@@ -87,11 +91,9 @@ def interpolate(records: Records, stamps_ns: Int64[np.ndarray, " records"], at_n
 
     Linear, angles the short way round: over 0.1 s an acceleration of 4 m/s^2 makes 5 mm of difference.
     """
-    after = int(np.searchsorted(stamps_ns, at_ns))
-    if after < len(stamps_ns) and stamps_ns[after] == at_ns:
-        return np.array(records[after])
-    if after == 0 or after == len(stamps_ns):
+    if len(records) < 2 or not stamps_ns[0] - _MAX_BEYOND_NS <= at_ns <= stamps_ns[-1] + _MAX_BEYOND_NS:
         return None
+    after = min(max(int(np.searchsorted(stamps_ns, at_ns)), 1), len(records) - 1)
     start, end = int(stamps_ns[after - 1]), int(stamps_ns[after])
     if end - start > _MAX_GAP_NS:
         return None
@@ -99,3 +101,20 @@ def interpolate(records: Records, stamps_ns: Int64[np.ndarray, " records"], at_n
     step[3:] = (step[3:] + np.pi) % (2 * np.pi) - np.pi
     between: Record = records[after - 1] + step * ((at_ns - start) / (end - start))
     return between
+
+
+def even_clock(numbers: Int64[np.ndarray, " records"], stamps_ns: Stamps) -> Stamps | None:
+    """Return the moments of an even clock, one tick a number, that fits the stamps best.
+
+    A camera runs evenly; the record kept for each frame is the nearest of the unit's own 100 Hz. Returns None
+    where the stamps stray too far from any even clock.
+    """
+    if len(numbers) < 2:
+        return None
+    since_start = (stamps_ns - stamps_ns[0]).astype(np.float64)
+    period, start = np.polyfit(numbers.astype(np.float64), since_start, 1)
+    even = start + period * numbers
+    if np.abs(even - since_start).max() > _MAX_UNEVEN_NS:
+        return None
+    ticks: Stamps = np.round(even).astype(np.int64) + stamps_ns[0]
+    return ticks

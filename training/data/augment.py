@@ -1,0 +1,225 @@
+"""Random changes that leave the geometry true: flips, resized crops, and colour jitter for the networks only.
+
+Every choice is drawn from a generator that the caller seeds, once for a sample and its views. It does not
+know files, batches or tensors.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from model.images import resize_image
+
+Image = UInt8[np.ndarray, "height width 3"]
+_HUE_STEPS = 180
+"""OpenCV's hue of uint8 images: 2 degrees a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How often and how far samples are changed."""
+
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    jitter: float = 0.5
+    """Probability of a colour jitter."""
+    brightness: float = 0.2
+    """Factors are drawn from 1 - this to 1 + this; likewise for the next two."""
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.1
+    """Shifts are drawn from - this to + this; 1 is the whole colour circle."""
+    crop: float = 0.0
+    """Probability of a crop that is resized to the whole."""
+    max_zoom: float = 1.25
+    """The smallest crop is this much smaller than the image, in height and width."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "crop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 up to below 1")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue is {self.hue}; expected 0 to 0.5")
+        if self.max_zoom < 1:
+            raise ValueError(f"max_zoom is {self.max_zoom}; expected at least 1")
+
+    @property
+    def zoom(self) -> float:
+        """How much finer than the network's input images must be kept for crops to stay sharp."""
+        return self.max_zoom if self.crop else 1.0
+
+
+NO_AUGMENTATION = AugmentConfig(flip=0.0, jitter=0.0, crop=0.0)
+"""For evaluation, and for looking at data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourJitter:
+    """Factors for one sample and its views."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+    def __call__(self, image: Image) -> Image:
+        """Return the image with other colours.
+
+        Brightness and contrast are one linear map (contrast about the image's mean grey), then saturation is
+        a blend with grey, then the hue turns.
+        """
+        grey_mean = float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()) * self.brightness
+        levels = np.arange(256) * (self.brightness * self.contrast) + grey_mean * (1 - self.contrast)
+        image = cv2.LUT(image, np.clip(np.round(levels), 0, 255).astype(np.uint8))
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = cv2.addWeighted(image, self.saturation, grey, 1 - self.saturation, 0)
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        turned = (np.arange(256) + round(self.hue * _HUE_STEPS)) % _HUE_STEPS
+        hsv[..., 0] = cv2.LUT(hsv[..., 0], turned.astype(np.uint8))
+        jittered: Image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+        return jittered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """A window of the image, as shares of its height and width."""
+
+    top: float
+    left: float
+    side: float
+    """Height and width of the window; the aspect stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What was drawn for one sample; the same for its target and all views."""
+
+    flip: bool = False
+    crop: Crop | None = None
+    jitter: ColourJitter | None = None
+
+
+def draw(config: AugmentConfig, random: np.random.Generator) -> Augmentation:
+    """Draw the changes of one sample.
+
+    The number of draws is always the same, so that one option does not shift the others.
+    """
+    flip, crop, jitter = random.random(3) < (config.flip, config.crop, config.jitter)
+    factors = random.uniform(-1, 1, 4)
+    zoom, top, left = random.random(3)
+    side = 1 / (1 + zoom * (config.max_zoom - 1))
+    return Augmentation(
+        flip=bool(flip),
+        crop=Crop(top=top * (1 - side), left=left * (1 - side), side=side) if crop else None,
+        jitter=ColourJitter(
+            brightness=1 + factors[0] * config.brightness,
+            contrast=1 + factors[1] * config.contrast,
+            saturation=1 + factors[2] * config.saturation,
+            hue=factors[3] * config.hue,
+        )
+        if jitter
+        else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """Crop, resize and flip of one sample, for images, intrinsics, poses and depth alike.
+
+    The window is settled to whole pixels of the images that are given, so that all of them agree.
+    """
+
+    top_px: int
+    left_px: int
+    rows_px: int
+    columns_px: int
+    height: int
+    width: int
+    flip: bool
+
+    def image(self, image: Image) -> Image:
+        """Return the framed image, C-contiguous."""
+        window = image[
+            self.top_px : self.top_px + self.rows_px, self.left_px : self.left_px + self.columns_px
+        ]
+        framed = resize_image(window, self.height, self.width)
+        flipped: Image = cv2.flip(framed, 1) if self.flip else np.ascontiguousarray(framed)
+        return flipped
+
+    def intrinsics(self, intrinsics: Float32[np.ndarray, "3 3"]) -> Float32[np.ndarray, "3 3"]:
+        """Return the intrinsics of the framed image. Pixel centres at +0.5 make this exact."""
+        scale_x, scale_y = self.width / self.columns_px, self.height / self.rows_px
+        change: Float64[np.ndarray, "3 3"] = np.array(
+            [[scale_x, 0, -self.left_px * scale_x], [0, scale_y, -self.top_px * scale_y], [0, 0, 1]]
+        )
+        framed = change @ intrinsics
+        if self.flip:
+            framed[0, 2] = self.width - framed[0, 2]
+            framed[0, 1] = -framed[0, 1]
+        result: Float32[np.ndarray, "3 3"] = framed.astype(np.float32)
+        return result
+
+    def pose(self, source_T_target: Float32[np.ndarray, "4 4"]) -> Float32[np.ndarray, "4 4"]:
+        """Return the move between the framed images' cameras: a flip mirrors the world left to right."""
+        if not self.flip:
+            return source_T_target
+        mirror = np.array([-1, 1, 1, 1], np.float32)
+        mirrored: Float32[np.ndarray, "4 4"] = mirror[:, None] * source_T_target * mirror
+        return mirrored
+
+    def depth(self, depth_m: Float32[np.ndarray, "rows columns"]) -> Float32[np.ndarray, "height width"]:
+        """Return the framed depth, never interpolated: see `resize_depth`."""
+        window = depth_m[
+            self.top_px : self.top_px + self.rows_px, self.left_px : self.left_px + self.columns_px
+        ]
+        framed = resize_depth(window, self.height, self.width)
+        return np.ascontiguousarray(framed[:, ::-1]) if self.flip else framed
+
+
+def framing(augmentation: Augmentation, *, rows: int, columns: int, height: int, width: int) -> Framing:
+    """Settle how images of `rows` x `columns` become `height` x `width`."""
+    crop = augmentation.crop
+    side = 1.0 if crop is None else crop.side
+    rows_px, columns_px = max(1, round(rows * side)), max(1, round(columns * side))
+    top, left = (0.0, 0.0) if crop is None else (crop.top, crop.left)
+    return Framing(
+        top_px=min(round(rows * top), rows - rows_px),
+        left_px=min(round(columns * left), columns - columns_px),
+        rows_px=rows_px,
+        columns_px=columns_px,
+        height=height,
+        width=width,
+        flip=augmentation.flip,
+    )
+
+
+def resize_depth(
+    depth_m: Float32[np.ndarray, "rows columns"], height: int, width: int
+) -> Float32[np.ndarray, "height width"]:
+    """Resize depth with holes without inventing any.
+
+    Dense depth is sampled at the new pixels' centres. Of sparse depth, as from LiDAR, each measurement moves
+    to the pixel that it falls into, and the nearest is kept, so that few are lost.
+    """
+    rows, columns = depth_m.shape
+    if (rows, columns) == (height, width):
+        return depth_m
+    if np.count_nonzero(depth_m) > depth_m.size // 2:
+        at_row = ((np.arange(height) + 0.5) * rows / height).astype(np.int64)
+        at_column = ((np.arange(width) + 0.5) * columns / width).astype(np.int64)
+        sampled: Float32[np.ndarray, "height width"] = depth_m[at_row[:, None], at_column]
+        return sampled
+    row, column = np.nonzero(depth_m)
+    target = (
+        ((row + 0.5) * height / rows).astype(np.int64),
+        ((column + 0.5) * width / columns).astype(np.int64),
+    )
+    resized = np.full((height, width), np.inf, np.float32)
+    np.minimum.at(resized, target, depth_m[row, column])
+    resized[np.isinf(resized)] = 0
+    return resized

@@ -1,0 +1,218 @@
+"""Batches for ever, from any step on: read, resize, augment and stack ahead of the trainer in threads.
+
+The content of a batch is a pure function of the seed and the step. Threads suffice, because decoding,
+resizing and the conversions release the interpreter's lock. It does not know what a step does with a batch.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import cv2
+import torch
+
+from training.data.augment import Augmentation, AugmentConfig, draw
+from training.data.batch import Batch
+from training.data.collate import FramedSample, collate, frame
+from training.data.mixture import Mixture
+from training.data.order import SampleOrder
+from training.data.prepared import PreparedDataset
+from training.data.sequence import SequenceDataset
+from training.data.tokens import TokenCache, TokensError
+
+_log = logging.getLogger(__name__)
+_GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made."""
+
+    height: int = 192
+    """Of the network's input, in pixels."""
+    width: int = 640
+    batch_size: int = 12
+    """Of all processes together."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    depth: bool = True
+    """Whether measured depth is read, to watch training; labels are always read."""
+    threads: int = 2
+    """How many batches are made at once."""
+    prefetch: int = 4
+    """How many batches may wait, those being made included."""
+    cache_bytes: int = 2 * _GIB
+    """How much memory resized frames may take; 369 KB a frame at 640x192."""
+    pin_memory: bool | None = None
+    """Whether batches lie in page-locked memory; None: if there is a GPU."""
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "batch_size", "threads", "prefetch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.cache_bytes < 0:
+            raise ValueError(f"cache_bytes is {self.cache_bytes}; expected at least 0")
+
+
+class BatchLoader:
+    """Batches of a data set.
+
+    With several processes, each takes its own part of every batch, so that together they see what one would.
+
+    Args:
+        dataset: The samples.
+        config: How batches are made.
+        seed: Decides the order and every random change.
+        rank: Which process this is.
+        world_size: Of how many.
+        tokens: Where the foundation model's tokens are, for every sample; None: batches have none.
+
+    Raises:
+        ValueError: The settings contradict each other.
+        TokensError: The cache lacks samples.
+    """
+
+    def __init__(
+        self,
+        dataset: SequenceDataset,
+        config: LoaderConfig,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        tokens: TokenCache | None = None,
+    ) -> None:
+        if config.batch_size % world_size or not 0 <= rank < world_size:
+            raise ValueError(
+                f"a batch of {config.batch_size} for rank {rank} of {world_size}; "
+                "expected a batch size that the number of processes divides, and a rank below it"
+            )
+        if len(dataset) == 0:
+            raise ValueError(f"no samples to load: {dataset.describe()}")
+        if tokens is not None:
+            _check_tokens(tokens, dataset, config)
+        self.config = config
+        self._rank = rank
+        self._share = config.batch_size // world_size
+        self._tokens = tokens
+        zoom = config.augment.zoom
+        self._prepared = PreparedDataset(
+            dataset,
+            height=round(config.height * zoom),
+            width=round(config.width * zoom),
+            max_bytes=config.cache_bytes,
+            depth=config.depth,
+        )
+        self._order = (
+            dataset.order(seed) if isinstance(dataset, Mixture) else SampleOrder([len(dataset)], None, seed)
+        )
+        self._pin = torch.cuda.is_available() if config.pin_memory is None else config.pin_memory
+        self._waited_s = 0.0
+        self._since = time.monotonic()
+        # Each worker is a thread of ours; OpenCV's own pool would only fight with them over the cores.
+        cv2.setNumThreads(1)
+
+    @property
+    def wait_share(self) -> float:
+        """The share of time, since the last reset, that the trainer waited for data."""
+        return self._waited_s / max(time.monotonic() - self._since, 1e-9)
+
+    def reset_wait_share(self) -> None:
+        """Measure the share of waiting from now on."""
+        self._waited_s = 0.0
+        self._since = time.monotonic()
+
+    @property
+    def cached_bytes(self) -> int:
+        """How much memory the resized frames take."""
+        return self._prepared.used_bytes
+
+    def keys_at(self, step: int) -> list[str]:
+        """Return the keys of our part of a step's batch, without reading any image."""
+        keys = self._prepared.keys
+        return [keys[self._order.at(position).index] for position in self._positions(step)]
+
+    def batch_at(self, step: int) -> Batch:
+        """Make our part of one step's batch, now and in this thread."""
+        turns = [self._order.at(position) for position in self._positions(step)]
+        return self._collated(
+            [self._framed(turn.index, draw(self.config.augment, self._order.changes(turn))) for turn in turns]
+        )
+
+    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+        """Give our part of every batch from a step on, without end.
+
+        Raises:
+            FrameError: A file that was there at the start has gone or changed.
+            TokensError: Likewise for tokens.
+        """
+        pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="batches")
+        waiting: deque[Future[Batch]] = deque()
+        step = start_step
+        self.reset_wait_share()
+        try:
+            while True:
+                while len(waiting) < self.config.prefetch:
+                    waiting.append(pool.submit(self.batch_at, step))
+                    step += 1
+                asked = time.monotonic()
+                batch = waiting.popleft().result()
+                self._waited_s += time.monotonic() - asked
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Give every sample once, in order and without random changes; for validation.
+
+        The last batch may be smaller. With several processes, each takes every so many-th batch.
+        """
+        stride = self.config.batch_size
+        starts = range(self._rank * self._share, len(self._prepared), stride)
+        parts = [range(start, min(start + self._share, len(self._prepared))) for start in starts]
+        with ThreadPoolExecutor(self.config.threads) as pool:
+            waiting = deque(pool.submit(self._plain, part) for part in parts[: self.config.prefetch])
+            for number in range(len(parts)):
+                batch = waiting.popleft().result()
+                if number + self.config.prefetch < len(parts):
+                    waiting.append(pool.submit(self._plain, parts[number + self.config.prefetch]))
+                yield batch
+
+    def _positions(self, step: int) -> range:
+        start = step * self.config.batch_size + self._rank * self._share
+        return range(start, start + self._share)
+
+    def _plain(self, indices: range) -> Batch:
+        unchanged = Augmentation()
+        return self._collated([self._framed(index, unchanged) for index in indices])
+
+    def _framed(self, index: int, augmentation: Augmentation) -> FramedSample:
+        sample = self._prepared[index]
+        tokens = None
+        if self._tokens is not None:
+            tokens = self._tokens.read(sample.key, augmentation.flip, sample.image)
+        return frame(sample, augmentation, height=self.config.height, width=self.config.width, tokens=tokens)
+
+    def _collated(self, samples: list[FramedSample]) -> Batch:
+        batch = collate(samples)
+        return batch.pin_memory() if self._pin else batch
+
+
+def _check_tokens(tokens: TokenCache, dataset: SequenceDataset, config: LoaderConfig) -> None:
+    if config.augment.crop:
+        raise ValueError(
+            "random crops and cached tokens exclude each other, because tokens are of whole images; "
+            "expected augment.crop=0, or tokens computed in the step"
+        )
+    if (tokens.height, tokens.width) != (config.height, config.width):
+        raise ValueError(
+            f"the tokens are of {tokens.width}x{tokens.height} images; "
+            f"expected {config.width}x{config.height}"
+        )
+    flips = (False, True) if config.augment.flip else (False,)
+    if missing := tokens.missing(dataset.keys, flips):
+        raise TokensError(
+            f"{len(missing)} of {len(dataset) * len(flips)} entries are missing in {tokens.folder}, such as "
+            f"{missing[0][0]!r}; expected cache_tokens to have run"
+        )
