@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int8
 from torch import Tensor
 
 
@@ -42,6 +42,8 @@ class Batch:
     """The source views with the target's colour jitter, for the pose network; None: ``sources`` itself."""
     intrinsics_known: Bool[Tensor, " batch"] | None = None
     """Where False, ``intrinsics`` is a starting point to be learned; None: all are known."""
+    source_time: Int8[Tensor, "batch views"] | None = None
+    """-1: taken before the target, 1: after it, 0: at the same time by the other camera; None: not known."""
 
     def __len__(self) -> int:
         return len(self.keys)

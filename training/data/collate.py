@@ -4,7 +4,7 @@ It does not know where samples come from or in which order. Conversions run in n
 because torch would start threads of its own in each of the loader's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from training.data.augment import Augmentation, framing
 from training.data.batch import Batch
-from training.data.sequence import Sample
+from training.data.sequence import Role, Sample
 
 Image = UInt8[np.ndarray, "height width 3"]
 Planes = Float32[np.ndarray, "3 height width"]
 _TO_UNIT = np.float32(1 / 255)
+_TIME: Mapping[Role, int] = {"previous": -1, "stereo": 0, "next": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class FramedSample:
     depth_is_label: bool
     intrinsics_known: bool
     tokens: Float16[Tensor, "grids channels rows columns"] | None
+    source_time: tuple[int, ...]
 
 
 def frame(
@@ -67,6 +69,7 @@ def frame(
         depth_is_label=sample.depth_is_label,
         intrinsics_known=sample.intrinsics_known,
         tokens=tokens,
+        source_time=tuple(_TIME[view.role] for view in sample.sources),
     )
 
 
@@ -81,6 +84,7 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
     sources_jittered = np.zeros_like(sources) if jittered else sources
     source_mask = np.zeros((size, views), bool)
     pose_known = np.zeros((size, views), bool)
+    source_time = np.zeros((size, views), np.int8)
     source_T_target = np.tile(np.eye(4, dtype=np.float32), (size, views, 1, 1))
     for row, sample in enumerate(samples):
         _to_planes(sample.image, image[row])
@@ -92,6 +96,7 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
                 other = None if sample.sources_jittered is None else sample.sources_jittered[column]
                 _to_planes(other, sources_jittered[row, column], otherwise=sources[row, column])
             source_mask[row, column] = True
+            source_time[row, column] = sample.source_time[column]
             if pose is not None:
                 source_T_target[row, column] = pose
                 pose_known[row, column] = True
@@ -110,6 +115,7 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
         tokens=_tokens([sample.tokens for sample in samples]),
         sources_augmented=torch.from_numpy(sources_jittered) if jittered else None,
         intrinsics_known=torch.tensor([sample.intrinsics_known for sample in samples]),
+        source_time=torch.from_numpy(source_time),
     )
 
 
