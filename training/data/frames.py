@@ -114,6 +114,21 @@ class Moment:
     intrinsics_known: bool = True
 
 
+def role_of(offset: int) -> Role:
+    """Return the role of the source frame that comes so many frames after the target, or before it."""
+    return "previous" if offset < 0 else "next"
+
+
+def check_offsets(offsets: tuple[int, ...]) -> None:
+    """Refuse source frames that are the target, or come twice.
+
+    Raises:
+        ValueError: What was given, and what was expected.
+    """
+    if 0 in offsets or len(set(offsets)) != len(offsets):
+        raise ValueError(f"offsets is {offsets}; expected different numbers other than 0")
+
+
 class FrameDataset:
     """Samples whose frames are files.
 

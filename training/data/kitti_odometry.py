@@ -11,7 +11,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from training.data.frames import DepthPng, Frame, FrameDataset, FrameError, Moment, MomentView
+from training.data.frames import (
+    DepthPng,
+    Frame,
+    FrameDataset,
+    FrameError,
+    Moment,
+    MomentView,
+    check_offsets,
+    role_of,
+)
 from training.data.kitti_calibration import (
     Matrix4,
     camera_T_reference,
@@ -56,8 +65,7 @@ class KittiOdometryConfig:
     """Whether frames without a depth file are left out."""
 
     def __post_init__(self) -> None:
-        if 0 in self.offsets or len(set(self.offsets)) != len(self.offsets):
-            raise ValueError(f"offsets is {self.offsets}; expected different numbers other than 0")
+        check_offsets(self.offsets)
 
 
 class KittiOdometry(FrameDataset):
@@ -152,7 +160,7 @@ class _SequenceReader:
             yield MomentView(
                 frame=self._frame(camera, frames[other]),
                 source_T_target=source_T_target,
-                role="previous" if offset < 0 else "next",
+                role=role_of(offset),
             )
 
     def _camera(self) -> int | None:

@@ -12,7 +12,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from training.data.frames import DepthFile, DepthPng, Frame, FrameDataset, FrameError, Moment, MomentView
+from training.data.frames import (
+    DepthFile,
+    DepthPng,
+    Frame,
+    FrameDataset,
+    FrameError,
+    Moment,
+    MomentView,
+    check_offsets,
+    role_of,
+)
 from training.data.kitti_calibration import (
     CALIBRATION_FILES,
     Matrix4,
@@ -67,8 +77,7 @@ class KittiRawConfig:
     """Whether frames without a depth file are left out."""
 
     def __post_init__(self) -> None:
-        if 0 in self.offsets or len(set(self.offsets)) != len(self.offsets):
-            raise ValueError(f"offsets is {self.offsets}; expected different numbers other than 0")
+        check_offsets(self.offsets)
         if (self.depth == "png") != (self.depth_root is not None):
             raise ValueError(
                 f"depth is {self.depth!r} and depth_root {self.depth_root}; expected 'png' with a folder"
@@ -187,7 +196,7 @@ class _Reader:
             yield MomentView(
                 frame=_frame(drive, entry.camera, number),
                 source_T_target=source_T_target,
-                role="previous" if offset < 0 else "next",
+                role=role_of(offset),
             )
 
     def _stereo(self, drive: Drive, calibration: RawCalibration, entry: SplitEntry) -> Iterator[MomentView]:
