@@ -1,0 +1,57 @@
+"""Depth learned from labels, where a synthetic world gives them.
+
+    mean over labelled pixels of |log D - log D*|  +  g * gradient mismatch of log D - log D*
+
+Recipes that learn "from video alone" leave its weight at 0. This module does not know where labels come from.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from training.losses.averages import gradient_mismatch, masked_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthLabelsConfig:
+    """How strongly labelled depth counts."""
+
+    weight: float = 0.0
+    """0: off, labels are not looked at."""
+    gradient_weight: float = 0.5
+    """g: of the edges, beside the depth itself."""
+    gradient_scales: int = 3
+    """At full resolution, half, a quarter, ..."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "gradient_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"depth_labels.{name} is {getattr(self, name)}; expected at least 0")
+        if self.gradient_scales < 1:
+            raise ValueError(f"depth_labels.gradient_scales is {self.gradient_scales}; expected at least 1")
+
+
+def depth_labels(
+    disparity: Float[Tensor, "batch 1 height width"],
+    depth_m: Float[Tensor, "batch 1 height width"],
+    is_label: Bool[Tensor, " batch"],
+    config: DepthLabelsConfig,
+) -> Float[Tensor, " batch"]:
+    """Return the distance to the labels; 0 for samples without.
+
+    Args:
+        disparity: As predicted, in 1/m.
+        depth_m: 0 where not measured.
+        is_label: Which samples may be learned from.
+        config: How edges are weighed.
+    """
+    labelled = (depth_m > 0) & is_label[:, None, None, None]
+    # log D* - log D = log D* + log d, where both are known.
+    difference = torch.where(labelled, disparity.log() + depth_m.clamp(min=1e-6).log(), 0.0)
+    loss = masked_mean(difference.abs(), labelled)
+    if config.gradient_weight:
+        mismatch = gradient_mismatch(difference, labelled, config.gradient_scales)
+        loss = loss + config.gradient_weight * mismatch
+    return loss
