@@ -5,7 +5,7 @@ It does not know how samples were read or augmented, nor what the step makes of 
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int8
@@ -53,18 +53,18 @@ class Batch:
         """The source views that go with ``image_augmented`` into the pose network."""
         return self.sources if self.sources_augmented is None else self.sources_augmented
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device, without waiting for the copy from pinned memory."""
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, from which copies to a GPU overlap.
 
         Untested here: no GPU.
         """
         return self._mapped(lambda tensor: tensor.pin_memory())
 
-    def _mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         changes: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
