@@ -1,0 +1,203 @@
+"""Measure every preset and write presets.md: size, multiplications, latency and agreement of every backend.
+
+    python benchmarks/presets.py
+
+Backends take turns, and the fastest of their rounds counts, because whatever else the machine does only ever
+adds. Weights are random unless given; latency does not depend on them, agreement does a little.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.atomic import replacing
+from model.config import PRESETS, preset
+from model.export import Uint8Network, export_onnx, export_openvino, measure_agreement
+from model.exported import ExportedNetwork, describe
+from model.metadata import CheckpointMetadata
+from model.network import StudentNet, TeacherNet, build
+
+SIZES = ((192, 640), (320, 1024))
+BACKENDS = ("torch eager fp32", "ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO bf16")
+
+Predict = Callable[[np.ndarray], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One preset at one size."""
+
+    name: str
+    height: int
+    width: int
+    parameters: int
+    multiplications: float
+    """Multiply-accumulates for one image."""
+    latency_s: dict[int, list[float]]
+    """Seconds for one image, by batch size, in the order of BACKENDS."""
+    errors: tuple[float, float, float]
+    """Relative to eager: ONNX Runtime's largest, OpenVINO's largest, OpenVINO bf16's mean."""
+
+
+def enliven(network: TeacherNet | StudentNet) -> None:
+    """Let an untrained network's disparity vary over the image, as a trained one's does."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "gate" in name:
+                parameter.fill_(0.5)
+            if "disparity_heads" in name and parameter.ndim > 1:
+                parameter.normal_(std=0.5 * parameter[0].numel() ** -0.5, generator=generator)
+
+
+def count_multiplications(network: torch.nn.Module, height: int, width: int) -> float:
+    """Count the multiply-accumulates of convolutions, matrix products and attention for one image."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, height, width))
+    return float(counter.get_total_flops()) / 2
+
+
+def take_turns(predictors: list[Predict], batch: np.ndarray, rounds: int) -> list[float]:
+    """Return the seconds an image in the fastest round of each, after one to warm up."""
+    taken: list[list[float]] = [[] for _ in predictors]
+    for _ in range(rounds + 1):
+        for predict, times in zip(predictors, taken, strict=True):
+            start = time.perf_counter()
+            predict(batch)
+            times.append((time.perf_counter() - start) / len(batch))
+    return [min(times[1:]) for times in taken]
+
+
+def measure(
+    network: TeacherNet | StudentNet, height: int, width: int, arguments: argparse.Namespace, folder: Path
+) -> Row:
+    """Export one network at one size, and measure it on every backend."""
+    deployed = network.deployed(height=height, width=width)
+    eager = Uint8Network(deployed)
+    description = describe(
+        CheckpointMetadata(config=network.config), height=height, width=width, uint8_input=True
+    )
+    ir, onnx = folder / "network.xml", folder / "network.onnx"
+    export_openvino(network, ir, description)
+    export_onnx(network, onnx, description)
+
+    def run_eager(batch: np.ndarray) -> object:
+        with torch.inference_mode():
+            return eager(torch.from_numpy(batch))
+
+    predictors: list[Predict] = [
+        run_eager,
+        ExportedNetwork(onnx, threads=arguments.threads).disparity,
+        ExportedNetwork(ir, threads=arguments.threads).disparity,
+        ExportedNetwork(ir, threads=arguments.threads, precision="bfloat16").disparity,
+    ]
+    generator = np.random.default_rng(0)
+    latency_s = {}
+    for size in arguments.batches:
+        batch = generator.integers(0, 256, (size, height, width, 3), np.uint8)
+        latency_s[size] = take_turns(predictors, batch, arguments.rounds)
+    return Row(
+        name=network.config.name,
+        height=height,
+        width=width,
+        parameters=sum(parameter.numel() for parameter in deployed.parameters()),
+        multiplications=count_multiplications(deployed, height, width),
+        latency_s=latency_s,
+        errors=(
+            measure_agreement(network, onnx).largest,
+            measure_agreement(network, ir).largest,
+            measure_agreement(network, ir, precision="bfloat16").mean,
+        ),
+    )
+
+
+def processor() -> str:
+    """Return the processor's name as the system knows it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def report(rows: list[Row], arguments: argparse.Namespace, load: float) -> Iterator[str]:
+    """Yield the lines of presets.md."""
+    yield "# Presets: size, cost and latency"
+    yield ""
+    yield f"Measured on {datetime.date.today().isoformat()} by `python {shlex.join(sys.argv)}`."
+    yield ""
+    yield f"- {processor()}, {os.cpu_count()} cores, {arguments.threads} threads for every backend"
+    yield f"- load average before: {load:.1f}; where it is not near 0, others were using the cores too"
+    yield (
+        f"- torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, "
+        f"OpenVINO {openvino.get_version().split('-')[0]}"
+    )
+    yield "- as deployed: no train-only heads, a teacher with its foundation model; uint8 in, disparity out"
+    yield f"- milliseconds for one image in the fastest of {arguments.rounds} rounds; the backends take turns"
+    yield "- in brackets: how many times faster than eager in the same run"
+    yield ""
+    yield "| preset | size | M parameters | GMAC | batch | " + " | ".join(BACKENDS) + " |"
+    yield "| --- " * (5 + len(BACKENDS)) + "|"
+    for row in rows:
+        for batch, times in row.latency_s.items():
+            cells = [f"{times[0] * 1e3:.1f}"]
+            cells += [f"{taken * 1e3:.1f} ({times[0] / taken:.1f}x)" for taken in times[1:]]
+            yield (
+                f"| {row.name} | {row.width}x{row.height} | {row.parameters / 1e6:.2f} "
+                f"| {row.multiplications / 1e9:.2f} | {batch} | " + " | ".join(cells) + " |"
+            )
+    yield ""
+    weights = "pretrained encoders" if arguments.backbone_weights else "random weights"
+    yield f"Difference of disparity from the eager network, relative ({weights}, untrained decoders):"
+    yield ""
+    yield "| preset | size | ONNX Runtime fp32, largest | OpenVINO fp32, largest | OpenVINO bf16, mean |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in rows:
+        errors = " | ".join(f"{error:.1e}" for error in row.errors)
+        yield f"| {row.name} | {row.width}x{row.height} | {errors} |"
+
+
+def main() -> None:
+    """Measure all presets and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--foundation-weights", type=Path, help="default: random")
+    parser.add_argument("--backbone-weights", type=Path, help="of teacher and student; default: random")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    load, rows = os.getloadavg()[0], []
+    for name in arguments.presets:
+        tiny = name.startswith("tiny")
+        network = build(
+            preset(name),
+            foundation_weights="random" if tiny else arguments.foundation_weights or "random",
+            backbone_weights="random" if tiny else arguments.backbone_weights or "random",
+        ).eval()
+        enliven(network)
+        for height, width in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(measure(network, height, width, arguments, Path(folder)))
+            print(rows[-1], flush=True)
+    with replacing(arguments.output) as partial:
+        partial.write_text("\n".join(report(rows, arguments, load)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
