@@ -36,7 +36,7 @@ def described(network, **options):
 
 @pytest.fixture(scope="module")
 def student():
-    return lively("tiny")
+    return lively("student", **SMALL_STUDENT)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def ir(student, tmp_path_factory):
-    """The tiny student as OpenVINO IR that takes uint8 images, any number of them."""
-    path = tmp_path_factory.mktemp("ir") / "new" / "tiny.xml"
+    """The student as OpenVINO IR that takes uint8 images, any number of them."""
+    path = tmp_path_factory.mktemp("ir") / "new" / "student.xml"
     export_openvino(student, path, described(student, uint8_input=True))
     return path
 
@@ -63,7 +63,10 @@ def test_an_ir_in_bfloat16_agrees_within_the_rounding_that_is_stated(student, ir
 
 
 def test_a_measurement_of_agreement_sees_another_network(ir):
-    assert measure_agreement(lively("tiny", seed=1), ir, images=2).largest > 100 * FLOAT32_ERROR
+    assert (
+        measure_agreement(lively("student", seed=1, **SMALL_STUDENT), ir, images=2).largest
+        > 100 * FLOAT32_ERROR
+    )
 
 
 def test_a_teacher_is_exported_with_its_foundation_at_another_size_and_a_fixed_batch(teacher, tmp_path):
@@ -75,8 +78,7 @@ def test_a_teacher_is_exported_with_its_foundation_at_another_size_and_a_fixed_b
     assert list(network.outputs[0].shape) == [3, 96, 160]
 
 
-def test_a_student_with_the_padding_of_tensorflow_is_exact_in_onnx_at_every_batch_size(tmp_path):
-    student = lively("student", **SMALL_STUDENT)
+def test_a_student_with_the_padding_of_tensorflow_is_exact_in_onnx_at_every_batch_size(student, tmp_path):
     path = tmp_path / "student.onnx"
     export_onnx(student, path, described(student))
     for images in (1, 2, 5):
@@ -104,7 +106,7 @@ def test_an_ir_says_what_it_is_and_names_its_input_and_output(student, ir):
 
 
 def test_an_ir_is_a_pair_of_files_with_ordinary_permissions_and_nothing_beside(ir):
-    assert sorted(path.name for path in ir.parent.iterdir()) == ["tiny.bin", "tiny.xml"]
+    assert sorted(path.name for path in ir.parent.iterdir()) == ["student.bin", "student.xml"]
     assert {stat.S_IMODE(path.stat().st_mode) & 0o444 for path in ir.parent.iterdir()} == {0o444}
 
 
@@ -167,7 +169,7 @@ def depth_export(*arguments):
 
 
 def test_the_command_exports_a_checkpoint_beside_it_with_its_hash_and_says_how_well_it_agrees(tmp_path):
-    student = lively("student", **SMALL_STUDENT)
+    student = lively("tiny")
     checkpoint = tmp_path / "student.safetensors"
     metadata = save_checkpoint(checkpoint, student, CheckpointMetadata(config=student.config))
     done = depth_export(checkpoint, "--format", "openvino", "--uint8-input", "--half-weights")
