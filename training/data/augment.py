@@ -142,14 +142,13 @@ class Framing:
     width: int
     flip: bool
 
-    def image(self, image: Image) -> Image:
+    def image(self, image: UInt8[np.ndarray, "rows columns 3"]) -> UInt8[np.ndarray, "height width 3"]:
         """Return the framed image, C-contiguous."""
         window = image[
             self.top_px : self.top_px + self.rows_px, self.left_px : self.left_px + self.columns_px
         ]
         framed = resize_image(window, self.height, self.width)
-        flipped: Image = cv2.flip(framed, 1) if self.flip else np.ascontiguousarray(framed)
-        return flipped
+        return cv2.flip(framed, 1) if self.flip else np.ascontiguousarray(framed)
 
     def intrinsics(self, intrinsics: Float32[np.ndarray, "3 3"]) -> Float32[np.ndarray, "3 3"]:
         """Return the intrinsics of the framed image. Pixel centres at +0.5 make this exact."""

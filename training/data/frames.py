@@ -7,7 +7,7 @@ show it. Nothing here knows any layout.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -57,6 +57,7 @@ class Frame:
         return round(height * self.kept_rows)
 
 
+@runtime_checkable
 class DepthFile(Protocol):
     """A file from which a target's depth can be had."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from PIL import Image, UnidentifiedImageError
 
@@ -31,26 +31,36 @@ class Problem:
         return f"{self.path}: {self.trouble}"
 
 
-class LayoutError(Exception):
-    """The data cannot be used as it lies; the message lists the problems and the expected layout."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is wrong with one data set."""
 
-    def __init__(self, dataset: str, problems: Sequence[Problem], layout: str) -> None:
-        self.dataset = dataset
-        self.problems = tuple(problems)
-        self.layout = layout
-        lines = [f"{dataset}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
-        lines += [f"  {problem}" for problem in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            lines.append(f"  and {len(problems) - _SHOWN} more")
-        lines += ["expected layout:", *(f"  {line}" for line in layout.strip().splitlines())]
-        super().__init__("\n".join(lines))
-
-
-class LayoutErrors(ExceptionGroup[LayoutError]):
-    """What is wrong with several data sets at once."""
+    dataset: str
+    problems: tuple[Problem, ...]
+    layout: str
+    """How its folder should look."""
 
     def __str__(self) -> str:
-        return "\n\n".join(str(error) for error in self.exceptions)
+        count = len(self.problems)
+        lines = [f"{self.dataset}: {count} problem{'' if count == 1 else 's'}"]
+        lines += [f"  {problem}" for problem in self.problems[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append(f"  and {count - _SHOWN} more")
+        lines += ["expected layout:", *(f"  {line}" for line in self.layout.strip().splitlines())]
+        return "\n".join(lines)
+
+
+class LayoutError(Exception):
+    """Data that cannot be used as it lies; the message lists the problems and the expected layouts."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self.reports = tuple(reports)
+        super().__init__("\n\n".join(str(report) for report in reports))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The problems of all data sets."""
+        return tuple(problem for report in self.reports for problem in report.problems)
 
 
 class Findings:
@@ -80,7 +90,8 @@ class Findings:
             LayoutError: With everything found.
         """
         if self._problems:
-            raise LayoutError(self._dataset, list(self._problems.values()), self._layout)
+            problems = tuple(self._problems.values())
+            raise LayoutError([Report(dataset=self._dataset, problems=problems, layout=self._layout)])
 
     def _has(self, path: Path, there: bool, trouble: str) -> bool:
         if not there:
@@ -95,20 +106,21 @@ def open_all(openers: Iterable[Callable[[], Opened]]) -> list[Opened]:
     """Open several data sets, going on past the first that fails, so that one message tells everything.
 
     Raises:
-        LayoutErrors: Of all that failed.
+        LayoutError: With the problems of all that failed.
     """
     opened: list[Opened] = []
-    errors: list[LayoutError] = []
+    reports: list[Report] = []
     for opener in openers:
         try:
             opened.append(opener())
         except LayoutError as error:
-            errors.append(error)
-    if errors:
-        raise LayoutErrors("unusable data", errors)
+            reports.extend(error.reports)
+    if reports:
+        raise LayoutError(reports)
     return opened
 
 
+@runtime_checkable
 class Verifiable(Protocol):
     """A data set that can look at all of its files."""
 
@@ -125,15 +137,9 @@ def verify_all(datasets: Iterable[object]) -> None:
     """Look at every file of every data set that has files.
 
     Raises:
-        LayoutErrors: Of all that failed.
+        LayoutError: With the problems of all that failed.
     """
-
-    def verified(dataset: object) -> None:
-        verify = getattr(dataset, "verify", None)
-        if verify is not None:
-            verify()
-
-    open_all([lambda dataset=dataset: verified(dataset) for dataset in datasets])  # type: ignore[misc]
+    open_all([dataset.verify for dataset in datasets if isinstance(dataset, Verifiable)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +157,8 @@ def read_header(path: Path) -> Header:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            if image.getexif().get(_EXIF_ORIENTATION, 1) in _QUARTER_TURNS:
+            # Of a PNG, Pillow would have to decode all to know its EXIF.
+            if image.format == "JPEG" and image.getexif().get(_EXIF_ORIENTATION, 1) in _QUARTER_TURNS:
                 width, height = height, width
             ending = _ENDINGS.get(image.format or "")
     except FileNotFoundError:

@@ -70,7 +70,7 @@ class Mixture:
         """Look at every file of every data set.
 
         Raises:
-            LayoutErrors: Of all data sets with problems.
+            LayoutError: With the problems of all data sets.
         """
         verify_all(self._datasets)
 

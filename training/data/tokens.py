@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote
 
 import numpy as np
@@ -36,6 +36,7 @@ _LOG_EVERY = 200
 Image = UInt8[np.ndarray, "height width 3"]
 
 
+@runtime_checkable
 class Foundation(Protocol):
     """The part of `model.foundation.FoundationEncoder` that is needed here."""
 
