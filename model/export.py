@@ -25,12 +25,16 @@ from model.network import DeployedNet, DepthNetwork
 
 log = logging.getLogger(__name__)
 
+# Measured beside each limit: a student after 240 steps on LiDAR depth, six street frames at 640x192.
 FLOAT32_ERROR = 1e-4
-"""What float32 exports may differ from the eager network: the largest relative difference of disparity."""
+"""How much float32 exports may differ from the eager network: the largest relative error of disparity.
+
+Measured: OpenVINO 2e-6, ONNX Runtime 5e-5.
+"""
 BFLOAT16_ERROR = 0.02
-"""The same for OpenVINO in bfloat16, but the mean: single pixels on an edge differ by more."""
+"""The same for OpenVINO in bfloat16, but the mean error. Measured: 0.006, and 0.07 at the worst pixel."""
 HALF_WEIGHTS_ERROR = 0.002
-"""The mean for weights stored as float16 and computed with in float32."""
+"""The mean error with weights stored as float16, computed in float32. Measured: 0.0006, 0.01 at worst."""
 
 ONNX_OPSET = 18
 
