@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from training.data.layout import Findings, read_headers
+from training.data.layout import IMAGE_SUFFIXES, Findings, read_headers
 from training.data.sequence import Role, Sample, View
 
 DEPTH_PNG_STEPS_PER_M = 256.0
@@ -190,9 +190,13 @@ class FrameDataset:
             LayoutError: With every problem found.
         """
         findings = Findings(self._name, self._layout)
-        frames = {view.frame.path for moment in self._moments for view in moment.views}
-        frames |= {moment.frame.path for moment in self._moments}
-        paths = sorted(frames)
+        files = {view.frame.path for moment in self._moments for view in moment.views}
+        files |= {moment.frame.path for moment in self._moments}
+        depth_files = {moment.depth.path for moment in self._moments if moment.depth is not None}
+        for path in sorted(depth_files):
+            findings.has_file(path, "depth of a frame")
+        files |= {path for path in depth_files if path.suffix in IMAGE_SUFFIXES and path.is_file()}
+        paths = sorted(files)
         headers = dict(zip(paths, read_headers(paths), strict=True))
         for path, header in headers.items():
             if header.trouble is not None:
@@ -206,8 +210,6 @@ class FrameDataset:
                     findings.add(
                         view.frame.path, f"is {sizes[1]}, but {moment.frame.path.name} is {sizes[0]}"
                     )
-            if moment.depth is not None:
-                findings.has_file(moment.depth.path, "depth of a frame")
         if not self._moments:
             findings.add(Path(self._name), "no sample at all")
         findings.raise_if_any()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data import oxts
+from training.data.frames import FrameError
 from training.data.kitti_calibration import Matrix4
 from training.data.layout import images_in
 
@@ -75,8 +76,12 @@ class Drive:
         path = self.folder / "image_02" / SYNC_INDEX
         if not path.is_file():
             return []
-        rows = (line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
-        pairs = [(int(row[1]), int(row[0])) for row in rows if len(row) == 2]
+        lines = path.read_text().splitlines()
+        rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+        try:
+            pairs = [(int(ours), int(theirs)) for theirs, ours in rows]
+        except ValueError:
+            raise FrameError(path, "expected two frame numbers on each line: sync, extract") from None
         return [(ours, theirs) for ours, theirs in pairs if ours in self.frames(2)]
 
     def _exposures(self, numbers: list[int], stamps: oxts.Stamps | None) -> dict[int, int]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,16 @@ def test_verifying_tells_all_that_is_wrong_with_the_files(tmp_path):
     troubles = {problem.path.name: problem.trouble for problem in caught.value.problems}
     assert set(troubles) == {"large.png", "broken.png", "missing.png"}
     assert "(24, 64), but good.png is (12, 32)" in troubles["large.png"]
+
+
+def test_verifying_looks_at_depth_too(tmp_path):
+    write_image(tmp_path / "good.png", pattern(1))
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    good = moment(tmp_path, "good.png")
+    depths = [DepthPng(path=tmp_path / name) for name in ("broken.png", "missing.png")]
+    with pytest.raises(LayoutError) as caught:
+        FrameDataset("set", "layout", [replace(good, depth=depth) for depth in depths]).verify()
+    assert {problem.path.name for problem in caught.value.problems} == {"broken.png", "missing.png"}
 
 
 def test_verifying_passes_over_good_files(tmp_path):

@@ -190,6 +190,16 @@ def test_an_unreadable_record_is_told_with_the_layout(tmp_path):
         KittiRaw(KittiRawConfig(root=tmp_path))
 
 
+def test_a_list_of_pairs_of_another_form_is_told(tmp_path):
+    kitti_raw(tmp_path)
+    extract = tmp_path / "2011_09_26" / "2011_09_26_drive_0001_extract"
+    for frame in range(3):
+        write_image(extract / "image_02" / "data" / f"{frame:010}.jpg", pattern(frame))
+    write_text(extract / "image_02" / "sync_index.txt", "zero one\n")
+    with pytest.raises(LayoutError, match=r"sync_index\.txt: expected two frame numbers"):
+        KittiRaw(KittiRawConfig(root=tmp_path, drives=(extract.name,)))
+
+
 def test_contradictory_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected 'png' with a folder"):
         KittiRawConfig(root=tmp_path, depth="png")

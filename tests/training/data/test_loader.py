@@ -54,6 +54,12 @@ def test_resuming_at_a_step_gives_the_same_batches_as_an_uninterrupted_run():
     assert all(same(first, second) for first, second in zip(whole[5:], resumed, strict=True))
 
 
+def test_what_is_cached_or_how_many_threads_work_changes_nothing():
+    loaders = [BatchLoader(Memory(10), config(**changes), seed=1) for changes in ({"cache_bytes": 0}, {})]
+    first, second = (taken(loader, 0, 6) for loader in loaders)
+    assert all(same(one, other) for one, other in zip(first, second, strict=True))
+
+
 def test_another_seed_gives_other_batches():
     first, second = (BatchLoader(Memory(10), config(), seed=seed).batch_at(0) for seed in (1, 2))
     assert not same(first, second)
