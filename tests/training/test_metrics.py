@@ -37,7 +37,7 @@ def test_a_hand_computed_case():
     assert found.rmse_log == pytest.approx(
         math.sqrt((math.log(2) ** 2 + math.log(1.25) ** 2 + math.log(1.5) ** 2) / 4)
     )
-    # Factors 2, 1.25, 1, 1.5: a factor of exactly 1.25 is not below 1.25; 1.5 is below 1.5625, 2 not below 1.953.
+    # Factors 2, 1.25, 1, 1.5, of which 1.25 is not below 1.25, 1.5 is below 1.5625, 2 is not below 1.953.
     assert (found.delta1, found.delta2, found.delta3) == (0.25, 0.75, 0.75)
 
 

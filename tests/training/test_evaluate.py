@@ -1,0 +1,189 @@
+"""`depth-evaluate` as its users meet it: files in, numbers with their conditions out."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model.checkpoint import save_checkpoint
+from model.config import preset
+from model.exported import EXPORT_KEY, describe
+from model.metadata import CheckpointMetadata, DepthScale, file_sha256, read_metadata
+from tests.assets import shared
+from tests.model.networks import lively
+from training.candidates import open_candidate
+from training.comparison import FrameScore
+from training.evaluate import main
+from training.evaluation_files import best_and_worst
+from training.metrics import Metrics
+
+HEIGHT, WIDTH = 60, 200
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors", DepthScale())
+
+
+def write_checkpoint(path: Path, scale: DepthScale) -> Path:
+    network = lively("tiny")
+    save_checkpoint(path, network, CheckpointMetadata(config=network.config, scale=scale))
+    return path
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    """Twelve noisy photographs of a road, with depth."""
+    folder = tmp_path_factory.mktemp("drive")
+    generator = np.random.default_rng(0)
+    depth = 200.0 / (np.arange(HEIGHT) + 5.0)
+    for name in ("images", "depth"):
+        (folder / name).mkdir()
+    for index in range(12):
+        image = generator.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        steps = np.tile((depth * (1 + 0.1 * index) * 256)[:, None], (1, WIDTH)).astype(np.uint16)
+        cv2.imwrite(str(folder / "images" / f"{index:06}.png"), image)
+        cv2.imwrite(str(folder / "depth" / f"{index:06}.png"), steps)
+    return folder
+
+
+def arguments(checkpoint: Path, drive: Path, *more: str) -> list[str]:
+    paths = ["--data", str(drive / "images"), "--ground-truth", str(drive / "depth")]
+    return [str(checkpoint), "--protocol", "folder", *paths, *more]
+
+
+def test_numbers_are_printed_with_everything_that_they_depend_on(checkpoint, drive, capsys):
+    main(arguments(checkpoint, drive, "--crop", "garg", "--alignment", "median", "lsq", "--flip"))
+    text = capsys.readouterr().out
+    assert "tiny.safetensors on" in text
+    assert "Garg crop, 0.001 to 80 m; 12 images; median scaling per image, averaged with mirrored" in text
+    assert "12 images; least squares on disparity per image, scale and shift, averaged with mirrored" in text
+    assert text.count("AbsRel") == 2
+
+
+def test_the_output_folder_holds_summary_table_and_contact_sheet(checkpoint, drive, tmp_path):
+    out = tmp_path / "out"
+    main(arguments(checkpoint, drive, "--output", str(out), "--baselines", "--name", "a drive"))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["data"] == "a drive"
+    assert summary["checkpoint"]["sha256"] == file_sha256(checkpoint)
+    assert summary["checkpoint"]["metadata"]["config"]["name"] == "tiny"
+    [report] = summary["reports"]
+    assert (report["protocol"], report["alignment"], report["images"]) == ("folder", "median", 12)
+    low, high = report["intervals"]["abs_rel"]
+    assert low <= report["mean"]["abs_rel"] <= high
+    [baseline] = summary["baselines"]
+    assert baseline["reports"][0]["mean"]["abs_rel"] < 0.02  # this road is a plane
+    assert len((out / "images.csv").read_text().splitlines()) == 1 + 12
+    sheet = cv2.imread(str(out / "best_and_worst.png"))
+    assert sheet.shape[1] == 4 * 480
+    assert sheet.shape[0] > 8 * 480 * HEIGHT / WIDTH
+
+
+def score(abs_rel: float) -> FrameScore:
+    metrics = Metrics(abs_rel=abs_rel, sq_rel=0, rmse=0, rmse_log=0, delta1=1, delta2=1, delta3=1)
+    return FrameScore(key="a", pixels=1, ratio=1.0, metrics=metrics)
+
+
+def test_the_best_and_the_worst_are_chosen_and_no_frame_twice():
+    scores = [score(value) for value in (0.3, 0.1, 0.5, 0.2, 0.4)]
+    assert best_and_worst(scores, rows=1) == [1, 2]
+    assert best_and_worst(scores, rows=2) == [1, 3, 4, 2]
+    assert best_and_worst(scores, rows=3) == [1, 3, 0, 4, 2]
+
+
+def test_a_stamp_writes_the_printed_numbers_into_the_checkpoint(drive, tmp_path):
+    path = write_checkpoint(tmp_path / "metric.safetensors", DepthScale(unit="metre", metres_per_unit=2.0))
+    out = tmp_path / "out"
+    options = ["--alignment", "median", "none", "--stamp", "--output", str(out), "--name", "a drive"]
+    main(arguments(path, drive, *options))
+    rows = read_metadata(path).accuracy
+    assert [(row.protocol, row.alignment, row.data, row.images) for row in rows] == [
+        ("folder", "median", "a drive", 12),
+        ("folder", "none", "a drive", 12),
+    ]
+    reports = json.loads((out / "summary.json").read_text())["reports"]
+    assert [row.abs_rel for row in rows] == [report["mean"]["abs_rel"] for report in reports]
+    assert rows[0].abs_rel != rows[1].abs_rel
+    main(arguments(path, drive, *options[:3], "--flip", *options[3:]))
+    assert [row.protocol for row in read_metadata(path).accuracy] == [
+        *["folder"] * 2,
+        *["folder, flip averaging"] * 2,
+    ]
+
+
+def write_export(path: Path, *, batch: int | None, uint8_input: bool) -> None:
+    """An OpenVINO IR whose disparity is an image's mean brightness, from 0 to 1."""
+    import openvino
+    from openvino import opset13 as op
+
+    config = preset("tiny")
+    height, width = config.height, config.width
+    shape = [batch or -1, height, width, 3] if uint8_input else [batch or -1, 3, height, width]
+    image = op.parameter(shape, np.uint8 if uint8_input else np.float32, name="image")
+    channels = op.reduce_mean(op.convert(image, "f32"), 3 if uint8_input else 1)
+    bright = op.multiply(channels, np.float32(1 / 255 if uint8_input else 1))
+    network = openvino.Model([op.add(bright, np.float32(1e-3))], [image], "brightness")
+    description = describe(CheckpointMetadata(config=config), batch=batch, uint8_input=uint8_input)
+    network.set_rt_info(description.to_json(), [EXPORT_KEY])
+    openvino.save_model(network, path, compress_to_fp16=False)
+
+
+@pytest.mark.parametrize(("batch", "uint8_input"), [(5, True), (None, False)])
+def test_an_export_is_shown_images_as_it_demands_them(drive, tmp_path, batch, uint8_input):
+    write_export(tmp_path / "bright.xml", batch=batch, uint8_input=uint8_input)
+    predict = open_candidate(tmp_path / "bright.xml").predict
+    images = [np.full((30, 50, 3), 51 * index, np.uint8) for index in range(6)]
+    disparities = predict(images)
+    assert [disparity.shape for disparity in disparities] == [(64, 96)] * 6
+    assert [float(disparity.mean()) for disparity in disparities] == pytest.approx(
+        [0.2 * index + 1e-3 for index in range(6)], abs=1e-5
+    )
+    out = tmp_path / "out"
+    main(arguments(tmp_path / "bright.xml", drive, "--output", str(out)))
+    assert json.loads((out / "summary.json").read_text())["checkpoint"]["name"] == "bright.xml"
+
+
+def test_an_export_cannot_be_stamped(drive, tmp_path):
+    with pytest.raises(SystemExit, match="--stamp needs a checkpoint"):
+        main(arguments(tmp_path / "tiny.xml", drive, "--stamp"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "missing"),
+    [("kitti-eigen", "--split"), ("kitti-improved", "--ground-truth"), ("folder", "--ground-truth")],
+)
+def test_a_protocol_says_which_argument_it_needs(checkpoint, tmp_path, protocol, missing):
+    with pytest.raises(SystemExit, match=f"--protocol {protocol} needs {missing}"):
+        main([str(checkpoint), "--protocol", protocol, "--data", str(tmp_path)])
+
+
+def test_metres_of_a_relative_checkpoint_are_refused(checkpoint, drive):
+    with pytest.raises(SystemExit, match="relative"):
+        main(arguments(checkpoint, drive, "--alignment", "none"))
+
+
+def test_a_missing_checkpoint_and_a_wrong_layout_are_told_without_traceback(checkpoint, drive, tmp_path):
+    with pytest.raises(SystemExit, match=r"depth-evaluate: .*nowhere\.safetensors"):
+        main(arguments(tmp_path / "nowhere.safetensors", drive))
+    with pytest.raises(SystemExit, match="expected layout"):
+        main(arguments(checkpoint, tmp_path))
+
+
+def test_the_roads_baseline_comes_from_a_calibration_file(checkpoint, capsys):
+    sequence = shared("data/kitti_odometry/sequences/04")
+    main(
+        [
+            *[str(checkpoint), "--protocol", "folder", "--crop", "garg", "--baselines"],
+            *["--data", str(sequence / "image_2"), "--ground-truth", str(sequence / "velodyne_depth")],
+            *["--calibration", str(sequence / "calib.txt")],
+        ]
+    )
+    text = capsys.readouterr().out
+    network, road, best = (float(line.split()[1]) for line in text.splitlines() if line.startswith("mean"))
+    assert "road 1.65 m under the camera, by calibration alone, on the same frames" in text
+    assert best < road < network or best < network
+    assert road == pytest.approx(0.584, abs=0.002)
+    assert best == pytest.approx(0.213, abs=0.005)
