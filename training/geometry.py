@@ -77,7 +77,7 @@ def project(
 
 
 def sampling_grid(
-    disparity: Float[Tensor, "batch 1 height width"],
+    disparity: Float[Tensor, "batch _ height width"],
     intrinsics: Float[Tensor, "batch 3 3"],
     source_T_target: Float[Tensor, "batch views 4 4"],
 ) -> SamplingGrid:
@@ -87,7 +87,7 @@ def sampling_grid(
     and projection need no points, nothing is divided by d, and M p is a sum of one row and one column.
 
     Args:
-        disparity: Of the target, in 1/unit.
+        disparity: Of the target, in 1/unit; one for all views, or one for each.
         intrinsics: In pixels of `disparity`.
         source_T_target: Its translation in the same unit.
     """
@@ -100,7 +100,7 @@ def sampling_grid(
     # Pixels -> -1 to 1 is one more matrix, so it is free.
     to_unit = disparity.new_tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
     turned = _over_pixels((to_unit @ turn).flatten(0, 1), height, width)
-    x, y, z = turned.unflatten(0, source_T_target.shape[:2]).unbind(dim=2)
+    x, y, z = turned.reshape(*source_T_target.shape[:2], 3, height, width).unbind(dim=2)
     shift_x, shift_y, shift_z = (shift @ to_unit.T)[..., None, None].unbind(dim=2)
     z = torch.addcmul(z, shift_z, disparity)
     front = z > _MIN_Z
@@ -119,7 +119,7 @@ def sampling_grid(
 
 def warp(
     sources: Float[Tensor, "batch views channels height width"],
-    disparity: Float[Tensor, "batch 1 height width"],
+    disparity: Float[Tensor, "batch _ height width"],
     intrinsics: Float[Tensor, "batch 3 3"],
     source_T_target: Float[Tensor, "batch views 4 4"],
 ) -> Warped:
@@ -127,7 +127,7 @@ def warp(
 
     Args:
         sources: Images of the target's size and intrinsics.
-        disparity: Of the target, in 1/unit.
+        disparity: Of the target, in 1/unit; one for all views, or one for each.
         intrinsics: In pixels of `disparity`.
         source_T_target: Its translation in the same unit.
     """
@@ -139,7 +139,7 @@ def warp(
         padding_mode="border",
         align_corners=False,
     )
-    return Warped(images=images.unflatten(0, sources.shape[:2]), valid=grid.valid)
+    return Warped(images=images.reshape(sources.shape), valid=grid.valid)
 
 
 def invert_rigid(pose: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:

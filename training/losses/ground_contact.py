@@ -56,7 +56,7 @@ def ground_contact(
         explained: Where a view through time passes the auto-mask, at any resolution.
         config: How strict to be.
     """
-    grid = vehicle.shape[-2:]
+    grid = (vehicle.shape[-2], vehicle.shape[-1])
     log_depth = -functional.adaptive_avg_pool2d(disparity.log(), grid)[:, 0]
     unexplained = 1 - functional.adaptive_avg_pool2d(explained.to(disparity), grid)[:, 0]
     contact, known = contact_log_depth(log_depth.detach(), road[:, 0] >= config.confidence)

@@ -18,8 +18,8 @@ from torch.nn import functional
 class SkyConfig:
     """How strongly the sky is pushed away."""
 
-    weight: float = 0.02
-    """0: off."""
+    weight: float = 0.0
+    """0: off; 0.02 is a strong pull."""
     confidence: float = 0.9
     """P(sky) below this is taken as 0: tokens at the skyline show both."""
     exclude: bool = True
