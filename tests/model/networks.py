@@ -15,5 +15,5 @@ def lively(name: str, seed: int = 0, **overrides: object) -> TeacherNet | Studen
             if "gate" in parameter_name:
                 parameter.fill_(0.5)
             if "disparity_heads" in parameter_name and parameter.ndim > 1:
-                parameter.normal_(std=2 * parameter[0].numel() ** -0.5)
+                parameter.normal_(std=0.5 * parameter[0].numel() ** -0.5)
     return network.eval()
