@@ -1,34 +1,41 @@
 # Two commands do all the set-up: `make serve` and `make test`. Each creates the virtual environment it needs.
 #
-# PYTHON   the interpreter, 3.11 or newer (python3)
-# VENV     where the virtual environment goes (.venv)
-# TORCH_INDEX  a package index with PyTorch's CPU build (the "Get started" page of pytorch.org names it); without it,
-#          pip takes the CUDA build: several GB, and slow to install where there is no GPU
-# TESTS    what `make test` runs (everything); MARKS: pytest's -m (in CI everything, else what is not slow)
+# PYTHON       the interpreter, 3.11 or newer (python3)
+# VENV         where the virtual environment goes (.venv)
+# TORCH=cpu    installs PyTorch's CPU build, from its own index; without it pip takes the CUDA build: several GB
+# TORCH_INDEX  where that build is found, should your machine know another place for it
+# CI=true      makes `make test` run what is marked slow, too; MARKS says it in pytest's words
+# TESTS        what `make test` runs (tests)
 
 PYTHON ?= python3
 VENV ?= .venv
-TORCH_INDEX ?=
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+MARKS ?= $(if $(CI),,not slow)
 TESTS ?= tests
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UNINSTALLED = { echo 'make: pip failed; its reason stands above. `make $(MAKECMDGOALS)` again goes on from here.' >&2; exit 1; }
 
-ifeq ($(CI),true)
-MARKS ?=
-else
-MARKS ?= not slow
+ifeq ($(TORCH),cpu)
+CPU_TORCH := $(VENV)/.torch-cpu
+else ifneq ($(TORCH),)
+$(error TORCH=$(TORCH) is unknown: TORCH=cpu, or nothing for the build that pip takes by itself)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint proto bench clean
+.PHONY: help serve test check proto bench clean
 
 help: ## Show what can be made.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 serve: $(VENV)/.serve ## Start the service on the shipped student checkpoint, HTTP on 8000 and gRPC on 8001.
-	$(BIN)/depth-serve
+	@exec $(BIN)/depth-serve
 
-test: check ## Check and test everything.
-	$(BIN)/pytest -n auto --dist loadgroup -m "$(MARKS)" $(TESTS)
+# The tests run even where a check fails: one run shows everything there is to mend, and pytest has the last word.
+test: $(VENV)/.dev ## Check and test everything.
+	@$(MAKE) --no-print-directory check; checked=$$?; \
+	$(BIN)/pytest -n logical --dist loadgroup -m "$(MARKS)" $(TESTS) && exit $$checked
 
 check: $(VENV)/.dev ## Formatting, lint, types and the import rules; the same that CI runs.
 	$(BIN)/ruff format --check .
@@ -36,28 +43,37 @@ check: $(VENV)/.dev ## Formatting, lint, types and the import rules; the same th
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The plugins that write the type stubs are found on the path.
 proto: $(VENV)/.dev ## Regenerate service/rpc/pb from proto/.
-	$(BIN)/python -m grpc_tools.protoc -Iservice/rpc/pb=proto --python_out=. --grpc_python_out=. \
-		--mypy_out=quiet:. --mypy_grpc_out=quiet:. proto/*.proto
+	PATH="$(abspath $(BIN)):$$PATH" python -m grpc_tools.protoc -Iservice/rpc/pb=proto \
+		--python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. proto/*.proto
 
 bench: $(VENV)/.dev ## Measure every preset on every backend; see benchmarks/ for the other scripts.
 	$(BIN)/python benchmarks/presets.py
 
-clean: ## Remove the virtual environment and caches; runs/ stays.
+clean: ## Remove the virtual environment and caches; runs/ and cache/ stay.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
-ifneq ($(TORCH_INDEX),)
-	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision
-endif
+# A half-made environment would pass for a whole one, so what a failing venv leaves is removed.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed, $(PYTHON) is " + sys.version + "; say PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(BIN); echo 'make: $(PYTHON) -m venv failed; on Debian, the package python3-venv has it' >&2; exit 1; }
+
+# Which versions of torch will do is read from where it is said.
+$(VENV)/.torch-cpu: $(BIN)/python
+	@echo 'Installing the CPU build of torch into $(VENV) ...'
+	@$(PIP_INSTALL) --upgrade --index-url $(TORCH_INDEX) $$($(BIN)/python -c 'import tomllib; \
+	needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	print(*[need for need in needs if need.startswith("torch")])') || $(UNINSTALLED)
+	@touch $@
 
 # A stamp for each kind of installation; what developers need includes what serving needs.
-$(VENV)/.serve: $(VENV)/bin/python pyproject.toml
-	[ -e $(VENV)/.dev ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+$(VENV)/.serve: $(BIN)/python pyproject.toml $(CPU_TORCH)
+	@echo 'Installing what serving needs into $(VENV); this takes minutes the first time ...'
+	@$(PIP_INSTALL) --editable . || $(UNINSTALLED)
+	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@ $(VENV)/.serve
+$(VENV)/.dev: $(BIN)/python pyproject.toml $(CPU_TORCH)
+	@echo 'Installing what development needs into $(VENV); this takes minutes the first time ...'
+	@$(PIP_INSTALL) --editable '.[dev]' || $(UNINSTALLED)
+	@touch $@ $(VENV)/.serve
