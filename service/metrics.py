@@ -1,0 +1,106 @@
+"""What the service measures of itself, by Prometheus's conventions, in a registry that is handed in.
+
+It does not know who asks for the figures. Labels are bounded: unknown models and doors share one word each.
+"""
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+Outcome = Literal["ok", "invalid", "overloaded", "not_ready", "expired", "cancelled", "failed"]
+Phase = Literal["decode", "queue", "predict", "encode", "total"]
+
+UNKNOWN = "unknown"
+"""What a model is called in labels when no such model is served."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)
+
+
+class Metrics:
+    """Every instrument of the service.
+
+    Args:
+        registry: Where they are registered; a fresh one for each test.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.request_seconds = Histogram(
+            "depth_request_seconds",
+            "Time from a request's acceptance by the engine to its answer.",
+            ("door", "model", "outcome"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.phase_seconds = Histogram(
+            "depth_phase_seconds",
+            "Time that requests spent in each phase, waiting for its threads included.",
+            ("phase", "door", "model", "outcome"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "depth_batch_size", "Images in each batch.", ("model",), buckets=_BATCHES, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "depth_batch_seconds",
+            "Time that each batch took.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_length = Gauge(
+            "depth_queue_length",
+            "Images decoded or being decoded that wait for a device.",
+            ("model",),
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "depth_in_flight", "Requests accepted and not yet answered.", ("door",), registry=registry
+        )
+        self.requests_cancelled = Counter(
+            "depth_requests_cancelled", "Requests whose caller went away.", ("door",), registry=registry
+        )
+        self.requests_rejected = Counter(
+            "depth_requests_rejected",
+            "Requests refused at once, by reason.",
+            ("door", "reason"),
+            registry=registry,
+        )
+        self.requests_expired = Counter(
+            "depth_requests_expired",
+            "Requests accepted but not answered in time.",
+            ("door",),
+            registry=registry,
+        )
+        self.model_state = Gauge(
+            "depth_model_state",
+            "1 for the state that each version of a model is in.",
+            ("model", "version", "state"),
+            registry=registry,
+        )
+        self.model_loads = Counter(
+            "depth_model_loads",
+            "Attempts to load a model, by result.",
+            ("model", "result"),
+            registry=registry,
+        )
+        self.backend_restarts = Counter(
+            "depth_backend_restarts",
+            "Backends rebuilt after they hung or failed.",
+            ("model", "reason"),
+            registry=registry,
+        )
+        self.device_memory_bytes = Gauge(
+            "depth_device_memory_bytes",
+            "Memory that a device's allocator holds.",
+            ("device",),
+            registry=registry,
+        )
