@@ -18,7 +18,13 @@ PRETRAINED = Path(__file__).parents[1] / "model" / "pretrained"
 class Settings(BaseSettings):
     """The service's settings; field ``http_port`` is the variable ``DEPTH_HTTP_PORT``, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="DEPTH_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DEPTH_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # a key that cannot be read must not end up in a log
+    )
 
     # Models
     models: Path = PRETRAINED
@@ -80,23 +86,38 @@ class Settings(BaseSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
-    """Where set, gRPC clients must show a certificate that it signed."""
+    """Where set, clients of both doors must show a certificate that it signed."""
     api_keys: Path | None = None
     """A file of hashed keys, a line a key; without it the doors are open."""
     admin_key: SecretStr | None = None
     """Opens the admin calls; without it there are none."""
+    admin_key_file: Path | None = None
+    """A file that holds it."""
     max_body_bytes: PositiveInt = 64 * 2**20
     max_bodies_bytes: PositiveInt = 512 * 2**20
     """Of all requests that are being read or answered at once."""
+    max_head_bytes: PositiveInt = 65_536
+    """Of an HTTP request's line and headers."""
     head_timeout_s: PositiveFloat = 10.0
     body_timeout_s: PositiveFloat = 30.0
     keep_alive_s: PositiveFloat = 30.0
+    stalled_peer_s: PositiveFloat = 30.0
+    """How long a client may take nothing of its answer before its connection is cut."""
     max_connections: PositiveInt = 1024
+    max_calls_per_connection: PositiveInt = 256
+    """Calls of one gRPC connection that may run at once; the client holds further ones back."""
     max_images_per_call: PositiveInt = 64
     max_streams: PositiveInt = 64
     max_stream_frames: PositiveInt = 8
     """Frames of one stream that may be in flight at once."""
     stream_idle_timeout_s: PositiveFloat = 60.0
+    linger_s: NonNegativeFloat = 0.5
+    """When stopping: how long connections are still taken after readiness fell, so that load balancers hear of
+    it and clients are told to close theirs."""
+    ready_file: Path | None = None
+    """Written with both ports, as JSON, once the service is ready."""
+    tracing: Literal["off", "otlp"] = "off"
+    """Whether spans are exported, to where the OTEL_EXPORTER_OTLP_... variables say."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -105,6 +126,8 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key are set together or not at all")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        if self.admin_key is not None and self.admin_key_file is not None:
+            raise ValueError("admin_key and admin_key_file are both set; expected one of them")
         for name in ("models", "foundation_weights", "tls_cert", "tls_key", "tls_client_ca", "api_keys"):
             path = getattr(self, name)
             if path is not None and not path.exists():
