@@ -206,7 +206,7 @@ Global___Anchor: _TypeAlias = Anchor  # noqa: Y015
 
 @_typing.final
 class Lens(_message.Message):
-    """The camera's lens, either as intrinsics in pixels of the upright input image or as a field of view."""
+    """The camera's lens, as intrinsics in pixels of the upright input image (centres at +0.5) or as a field of view."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -264,32 +264,32 @@ class Color(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAP_FIELD_NUMBER: _builtins.int
-    MINIMUM_FIELD_NUMBER: _builtins.int
-    MAXIMUM_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
+    FAR_FIELD_NUMBER: _builtins.int
     map: _builtins.str
     """name of the colour map; the server's own where empty"""
-    minimum: _builtins.float
+    near: _builtins.float
     """Depths at the two ends of the colour map, in the answer's unit; the image's own range where unset."""
-    maximum: _builtins.float
+    far: _builtins.float
     def __init__(
         self,
         *,
         map: _builtins.str = ...,
-        minimum: _builtins.float | None = ...,
-        maximum: _builtins.float | None = ...,
+        near: _builtins.float | None = ...,
+        far: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_far", b"_far", "_near", b"_near", "far", b"far", "near", b"near"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "map", b"map", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far", b"_far", "_near", b"_near", "far", b"far", "map", b"map", "near", b"near"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
-    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
-    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
-    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__far: _TypeAlias = _typing.Literal["far"]  # noqa: Y015
+    _WhichOneofArgType__far: _TypeAlias = _typing.Literal["_far", b"_far"]  # noqa: Y015
+    _WhichOneofReturnType__near: _TypeAlias = _typing.Literal["near"]  # noqa: Y015
+    _WhichOneofArgType__near: _TypeAlias = _typing.Literal["_near", b"_near"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__far) -> _WhichOneofReturnType__far | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__near) -> _WhichOneofReturnType__near | None: ...
 
 Global___Color: _TypeAlias = Color  # noqa: Y015
 
@@ -314,7 +314,7 @@ class Options(_message.Message):
     format: Global___Format.ValueType
     size: Global___Size.ValueType
     priority: _builtins.int
-    """higher goes first among those that wait; 0 is ordinary"""
+    """higher goes first among those that wait"""
     @_builtins.property
     def anchor(self) -> Global___Anchor: ...
     @_builtins.property
@@ -417,6 +417,8 @@ class PredictResponse(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """the depth map, in the format asked for: the very bytes that HTTP answers"""
     media_type: _builtins.str
@@ -429,7 +431,7 @@ class PredictResponse(_message.Message):
     """stored value x scale = depth in unit"""
     unit: Global___Unit.ValueType
     scale_source: _builtins.str
-    """what made the unit so: the checkpoint, or an anchor of the request"""
+    """what the unit rests on: "checkpoint", "camera-height", "known-distance" or "none" """
     minimum: _builtins.float
     """smallest and largest valid depth in the map, in unit"""
     maximum: _builtins.float
@@ -438,6 +440,10 @@ class PredictResponse(_message.Message):
     model: _builtins.str
     model_version: _builtins.str
     request_id: _builtins.str
+    dtype: _builtins.str
+    """of the stored values, as NumPy names them: "<u2", "<f4" """
+    batch_size: _builtins.int
+    """how many images the network saw together"""
     @_builtins.property
     def timings(self) -> Global___Timings: ...
     def __init__(
@@ -458,10 +464,12 @@ class PredictResponse(_message.Message):
         model_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
         timings: Global___Timings | None = ...,
+        dtype: _builtins.str = ...,
+        batch_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format", "height_px", b"height_px", "invalid", b"invalid", "maximum", b"maximum", "media_type", b"media_type", "minimum", b"minimum", "model", b"model", "model_version", b"model_version", "request_id", b"request_id", "scale", b"scale", "scale_source", b"scale_source", "timings", b"timings", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "data", b"data", "dtype", b"dtype", "format", b"format", "height_px", b"height_px", "invalid", b"invalid", "maximum", b"maximum", "media_type", b"media_type", "minimum", b"minimum", "model", b"model", "model_version", b"model_version", "request_id", b"request_id", "scale", b"scale", "scale_source", b"scale_source", "timings", b"timings", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -645,23 +653,34 @@ class Model(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     DEFAULT_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
     WIDTH_PX_FIELD_NUMBER: _builtins.int
+    MIN_DEPTH_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.str
     state: _builtins.str
-    """"ready", "loading", "draining" or "failed" """
+    """"loading", "ready", "rebuilding", "draining" or "failed" """
     default: _builtins.bool
-    """asked for when a request names none"""
+    """answers requests that name no model"""
+    current: _builtins.bool
+    """answers requests that name no version"""
     unit: Global___Unit.ValueType
     """of its depth, without an anchor"""
     height_px: _builtins.int
     """the size at which it sees images"""
     width_px: _builtins.int
+    min_depth: _builtins.float
+    """the nearest and farthest depth that it can answer, in unit"""
+    max_depth: _builtins.float
     backend: _builtins.str
     """what runs it"""
+    problem: _builtins.str
+    """why it failed to load"""
     def __init__(
         self,
         *,
@@ -669,14 +688,18 @@ class Model(_message.Message):
         version: _builtins.str = ...,
         state: _builtins.str = ...,
         default: _builtins.bool = ...,
+        current: _builtins.bool = ...,
         unit: Global___Unit.ValueType = ...,
         height_px: _builtins.int = ...,
         width_px: _builtins.int = ...,
+        min_depth: _builtins.float = ...,
+        max_depth: _builtins.float = ...,
         backend: _builtins.str = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "default", b"default", "height_px", b"height_px", "name", b"name", "state", b"state", "unit", b"unit", "version", b"version", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "current", b"current", "default", b"default", "height_px", b"height_px", "max_depth", b"max_depth", "min_depth", b"min_depth", "name", b"name", "problem", b"problem", "state", b"state", "unit", b"unit", "version", b"version", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
