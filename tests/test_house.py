@@ -1,68 +1,93 @@
-"""The rules of the house, for every file of the three packages."""
+"""The rules of the house, for every file in it, and the promises of its documents."""
 
 import ast
-import os
+import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from model.images import resize_image
+from model.normalisation import Normalisation
+from training.geometry import invert_rigid
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("model", "training", "service")
-SOURCES = [
-    path.relative_to(ROOT)
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-    if "pb" not in path.relative_to(ROOT).parts
-]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
 
+def written_by_hand(*folders: str) -> list[Path]:
+    """Python files below folders, without what is generated from proto/."""
+    files = (path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return [path for path in files if "pb" not in path.parts]
+
+
+SOURCES = written_by_hand(*PACKAGES)
+ALL_PYTHON = SOURCES + written_by_hand("tests", "benchmarks")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+
+
+def text(path: Path | str) -> str:
+    return (ROOT / path).read_text()
+
+
+def first_sentence(path: Path | str) -> str:
+    docstring = ast.get_docstring(ast.parse(text(path))) or ""
+    return " ".join(docstring.split("\n\n")[0].split()).removesuffix(".")
+
+
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(ast.parse(text(path))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
+# What the files are
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_every_module_opens_with_a_sentence(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse((ROOT / path).read_text()))
-    assert docstring
-    assert docstring.splitlines()[0].strip()
+    assert len(first_sentence(path).split()) > 2
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
-    lengths = {str(path): len((ROOT / path).read_text().splitlines()) for path in SOURCES}
+    lengths = {str(path): len(text(path).splitlines()) for path in ALL_PYTHON}
     assert not {path: length for path, length in lengths.items() if length > LONGEST_FILE}
 
 
 def test_no_function_is_longer_than_60_lines() -> None:
     lengths = {
         f"{path}:{function.name}": (function.end_lineno or 0) - function.lineno + 1
-        for path in SOURCES
+        for path in ALL_PYTHON
         for function in functions(path)
     }
     assert not {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION}
+
+
+def test_files_are_named_after_the_problem() -> None:
+    assert not [path for path in ALL_PYTHON if path.stem in {"utils", "util", "common", "helpers", "misc"}]
 
 
 def test_a_broad_except_gives_its_reason_on_its_own_line() -> None:
     silent = [
         f"{path}:{number}"
         for path in SOURCES
-        for number, line in enumerate((ROOT / path).read_text().splitlines(), start=1)
+        for number, line in enumerate(text(path).splitlines(), start=1)
         if re.match(r"\s*except( (Base)?Exception\b.*)?:", line) and "#" not in line
     ]
     assert not silent
 
 
-@pytest.mark.parametrize("module", ["model", "model.images", "model.disparity", "model.metadata", "model.config"])
-def test_what_a_service_without_torch_imports_does_not_import_it(module: str) -> None:
-    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+def test_no_file_imports_a_package_by_the_name_that_its_variables_have() -> None:
+    bare = re.compile(r"^\s*import (model|training|service)\b", flags=re.MULTILINE)
+    assert not [path for path in SOURCES if bare.search(text(path))]
 
 
 @pytest.mark.parametrize("folder", ["proto", "docker"])
@@ -70,46 +95,115 @@ def test_folders_that_share_a_package_s_name_are_no_packages(folder: str) -> Non
     assert not (ROOT / folder / "__init__.py").exists()
 
 
+@pytest.mark.parametrize("module", ["", ".images", ".disparity", ".metadata", ".config"])
+def test_what_a_service_without_torch_imports_does_not_import_it(module: str) -> None:
+    program = f"import sys, model{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+# Shapes in signatures are checked
+
+
 @pytest.mark.parametrize("package", ["model", "training"])
 def test_shape_checked_packages_keep_their_annotations_alive(package: str) -> None:
     """Postponed annotations would be strings, which the shape checks cannot read."""
-    for path in (ROOT / package).rglob("*.py"):
-        assert "from __future__ import annotations" not in path.read_text(), path
+    assert not [path for path in written_by_hand(package) if "import annotations" in text(path)]
 
 
 def test_a_wrong_shape_is_caught_while_tests_run() -> None:
-    import torch
-
-    from model.normalisation import Normalisation
-
+    four_channels = torch.zeros(1, 4, 2, 2)
     with pytest.raises(Exception, match="image"):
-        Normalisation((0, 0, 0), (1, 1, 1))(torch.zeros(1, 4, 2, 2))
+        Normalisation((0, 0, 0), (1, 1, 1))(four_channels)
+    with pytest.raises(Exception, match="pose"):
+        invert_rigid(torch.eye(3))
+    with pytest.raises(Exception, match="image"):
+        resize_image(np.zeros((4, 4, 3), np.float32), 2, 2)
 
 
-def test_the_readme_s_tree_names_everything_at_the_top() -> None:
-    tracked = subprocess.run(
+# What the documents say
+
+
+def readme_tree() -> list[str]:
+    block = re.search(r"^## The tree\n+```\n(.*?)^```", text("README.md"), flags=re.DOTALL | re.MULTILINE)
+    assert block, "README.md has no fenced block under '## The tree'"
+    return block[1].splitlines()
+
+
+def tracked() -> list[str]:
+    """Every file that git tracks, or skip: an exported tree cannot tell its own files from others'."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    return subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    top = {path.split("/")[0] + ("/" if "/" in path else "") for path in tracked}
-    shown = {name for name in top if not name.startswith(".") or name == ".ci/"}
-    readme = (ROOT / "README.md").read_text()
-    assert not {name for name in shown if name.rstrip("/") not in readme}
+
+
+def test_the_readme_s_tree_lists_exactly_what_lies_at_the_top() -> None:
+    top = {path.split("/")[0] + "/" * ("/" in path) for path in tracked()}
+    settings_of_tools = {name for name in top if name.startswith(".")}
+    listed = {line.split()[0] for line in readme_tree() if line and not line.startswith(" ")}
+    assert listed == (top - settings_of_tools) | {".ci/run"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_readme_s_tree_gives_each_module_its_first_sentence(package: str) -> None:
+    lines = readme_tree()
+    here = next(i for i, line in enumerate(lines) if line.startswith(f"{package}/"))
+    after = next((i for i, line in enumerate(lines) if i > here and not line.startswith(" ")), len(lines))
+    # A folder without Python has no docstring, so its line is written by hand.
+    by_hand = [line for line in lines[here + 1 : after] if not (ROOT / package / line.split()[0]).is_file()]
+    by_hand = [line for line in by_hand if not (ROOT / package / line.split()[0] / "__init__.py").exists()]
+    expected = [f"{package + '/':<26}{first_sentence(f'{package}/__init__.py')}", *by_hand]
+    for path in (ROOT / package).iterdir():
+        if path.suffix == ".py" and path.stem != "__init__":
+            expected.append(f"  {path.name:<24}{first_sentence(path)}")
+        elif (path / "__init__.py").exists():
+            expected.append(f"  {path.name + '/':<24}{first_sentence(path / '__init__.py')}")
+    assert all((ROOT / package / line.split()[0]).exists() for line in by_hand)
+    assert sorted(lines[here:after]) == sorted(expected), "README.md should list:\n" + "\n".join(
+        sorted(expected)
+    )
 
 
 def test_the_readme_s_first_commands_are_serve_and_test() -> None:
-    commands = re.findall(r"^make \w+", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    commands = re.findall(r"^make \w+", text("README.md"), flags=re.MULTILINE)
     assert commands[:2] == ["make serve", "make test"]
+
+
+def test_the_documents_name_only_commands_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), flags=re.MULTILINE))
+    scripts = set(tomllib.loads(text("pyproject.toml"))["project"]["scripts"])
+    for document in DOCUMENTS:
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", text(document), flags=re.MULTILINE)) <= targets
+        assert set(re.findall(r"(?:^|`)(depth-[a-z]+)", text(document), flags=re.MULTILINE)) <= scripts
+
+
+def test_the_documents_name_only_files_and_extras_that_exist() -> None:
+    extras = set(tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"])
+    for document in DOCUMENTS:
+        paths = re.findall(r"`((?:model|training|service|tests|benchmarks|proto)/[\w./]*)`", text(document))
+        assert not [path for path in paths if not (ROOT / path).exists()], document
+        named = re.findall(r"pip install '\.\[([\w,]+)\]'", text(document))
+        assert {extra for names in named for extra in names.split(",")} <= extras
+
+
+def test_every_command_that_is_installed_leads_to_a_main() -> None:
+    for target in tomllib.loads(text("pyproject.toml"))["project"]["scripts"].values():
+        module, name = target.split(":")
+        found = importlib.util.find_spec(module)
+        assert found, target
+        assert found.origin, target
+        assert name in {function.name for function in functions(Path(found.origin))}
 
 
 def test_every_file_in_pretrained_is_covered_by_the_notice_and_the_model_card() -> None:
     card = ROOT / "model" / "pretrained" / "README.md"
     for weights in (ROOT / "model" / "pretrained").glob("*.safetensors"):
         assert weights.name in card.read_text()
-    notice = (ROOT / "NOTICE").read_text()
+    notice = text("NOTICE")
     assert all(name in notice for name in ("DINOv2", "MobileNetV2", "KITTI", "CC BY-NC-SA 3.0"))
 
 
-@pytest.mark.skipif("CI" in os.environ, reason="CI runs the checks themselves, before the tests")
-def test_the_import_rules_hold() -> None:
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout.decode()
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    entries = re.findall(r"entry: (.+)", text(".pre-commit-config.yaml"))
+    assert entries == ["make check"]
