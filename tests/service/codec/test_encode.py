@@ -1,0 +1,141 @@
+import io
+import json
+from collections.abc import Callable
+
+import cv2
+import imagecodecs
+import numpy as np
+import pytest
+
+from service.codec.encode import EncodeOptions, encode_depth
+from service.errors import InvalidArgument
+from service.request import Colour, Format, Intrinsics
+
+DEPTH = np.geomspace(0.5, 90, 30 * 50).reshape(30, 50).astype(np.float32)
+METRES = EncodeOptions(unit="metre")
+SHAPE = DEPTH.shape
+
+READERS: dict[Format, Callable[[bytes], np.ndarray]] = {
+    Format.PNG16: lambda body: cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED),  # type: ignore[dict-item,return-value]
+    Format.NPY: lambda body: np.load(io.BytesIO(body)),
+    Format.FLOAT32: lambda body: np.frombuffer(body, "<f4").reshape(SHAPE),
+    Format.FLOAT16: lambda body: np.frombuffer(body, "<f2").reshape(SHAPE).astype(np.float32),
+    Format.UINT16_MM: lambda body: np.frombuffer(body, "<u2").reshape(SHAPE),
+    Format.JXL: lambda body: imagecodecs.jpegxl_decode(body),
+    Format.JSON: lambda body: np.array(json.loads(body)["depth"], np.float32),
+}
+ERRORS = {
+    Format.PNG16: 0.5 / 256 + 1e-5,
+    Format.NPY: 0.0,
+    Format.FLOAT32: 0.0,
+    Format.FLOAT16: 90 / 2048,
+    Format.UINT16_MM: 0.0005 + 1e-5,
+    Format.JXL: 0.5 / 256 + 1e-5,
+    Format.JSON: 0.0,
+}
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_stored_value_times_scale_is_depth(format: Format) -> None:  # noqa: A002
+    depth = np.minimum(DEPTH, 60)
+    encoded = encode_depth(depth, format, METRES)
+    stored = READERS[format](encoded.body)
+    assert np.abs(stored * encoded.scale - depth).max() <= ERRORS[format]
+
+
+@pytest.mark.parametrize("format", [Format.PNG16, Format.UINT16_MM, Format.JXL])
+def test_no_depth_is_stored_as_the_value_that_means_none(format: Format) -> None:  # noqa: A002
+    nearest = np.full(SHAPE, 1e-4, np.float32)
+    encoded = encode_depth(nearest, format, METRES)
+    assert encoded.invalid == "0"
+    assert (READERS[format](encoded.body) == 1).all()
+
+
+def test_a_png_says_256_metres_of_all_that_is_farther() -> None:
+    stored = READERS[Format.PNG16](encode_depth(np.full(SHAPE, 300, np.float32), Format.PNG16, METRES).body)
+    assert (stored == 65535).all()
+
+
+def test_millimetres_beyond_16_bits_are_no_measurement() -> None:
+    far = np.full(SHAPE, 70, np.float32)
+    far[0, 0] = 65.5
+    stored = READERS[Format.UINT16_MM](encode_depth(far, Format.UINT16_MM, METRES).body)
+    assert stored[0, 0] == 65500
+    assert (stored.ravel()[1:] == 0).all()
+
+
+def test_relative_depth_is_never_called_millimetres() -> None:
+    with pytest.raises(InvalidArgument, match="millimetres need metric depth"):
+        encode_depth(DEPTH, Format.UINT16_MM, EncodeOptions(unit="relative"))
+
+
+def test_json_names_size_and_unit() -> None:
+    said = json.loads(encode_depth(DEPTH, Format.JSON, METRES).body)
+    assert (said["height"], said["width"], said["unit"]) == (30, 50, "metre")
+
+
+def test_json_of_a_large_map_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="JSON of 50x30 pixels is more than the 1000 allowed"):
+        encode_depth(DEPTH, Format.JSON, EncodeOptions(unit="metre", json_max_pixels=1000))
+
+
+def read_rgb(body: bytes) -> np.ndarray:
+    read = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert read is not None
+    return read
+
+
+def test_near_is_the_bright_end_of_the_colours() -> None:
+    grey = EncodeOptions(unit="metre", colour=Colour(map="gray"))
+    colours = read_rgb(encode_depth(DEPTH, Format.COLOR, grey).body)
+    assert (colours[0, 0] == 255).all()
+    assert (colours[-1, -1] == 0).all()
+
+
+def test_a_fixed_range_gives_a_depth_the_same_colour_in_every_picture() -> None:
+    options = EncodeOptions(unit="metre", colour=Colour(map="turbo", near=1, far=50))
+    one = read_rgb(encode_depth(np.full((4, 4), 10, np.float32), Format.COLOR, options).body)
+    mixed = np.full((4, 4), 2, np.float32)
+    mixed[0, 0] = 10
+    other = read_rgb(encode_depth(mixed, Format.COLOR, options).body)
+    assert (one[0, 0] == other[0, 0]).all()
+    assert (one[0, 0] != other[1, 1]).any()
+
+
+def test_a_flat_wall_has_a_colour_too() -> None:
+    assert read_rgb(encode_depth(np.full((8, 8), 3, np.float32), Format.COLOR, METRES).body).shape == (
+        8,
+        8,
+        3,
+    )
+
+
+def test_an_unknown_colour_map_is_answered_with_the_known() -> None:
+    with pytest.raises(InvalidArgument, match=r"no colour map 'rainbow'; expected one of .*turbo"):
+        encode_depth(DEPTH, Format.COLOR, EncodeOptions(unit="metre", colour=Colour(map="rainbow")))
+
+
+def test_a_range_that_the_picture_ends_before_is_refused() -> None:
+    options = EncodeOptions(unit="metre", colour=Colour(near=500))
+    with pytest.raises(InvalidArgument, match="near is 500 and far is"):
+        encode_depth(DEPTH, Format.COLOR, options)
+
+
+def test_a_point_lies_on_its_pixel_s_ray_at_its_depth() -> None:
+    rgb = np.zeros((2, 4, 3), np.uint8)
+    rgb[1, 3] = (10, 20, 30)
+    depth = np.full((2, 4), 6, np.float32)
+    lens = Intrinsics(fx_px=2, fy_px=4, cx_px=2, cy_px=1)
+    body = encode_depth(depth, Format.PLY, EncodeOptions(unit="metre", intrinsics=lens, rgb=rgb)).body
+    header, _, points = body.partition(b"end_header\n")
+    assert b"element vertex 8\n" in header
+    assert b"unit: metre" in header
+    vertices = np.frombuffer(points, [("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    # The last pixel's centre is at (3.5, 1.5): x = (3.5 - 2) / 2 * 6, y = (1.5 - 1) / 4 * 6.
+    assert vertices["xyz"][7].tolist() == [4.5, 0.75, 6.0]
+    assert vertices["rgb"][7].tolist() == [10, 20, 30]
+
+
+def test_a_point_cloud_without_a_lens_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="needs a lens"):
+        encode_depth(DEPTH, Format.PLY, METRES)
