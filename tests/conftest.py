@@ -5,7 +5,7 @@ import os
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# Workers of pytest-xdist share the cores among themselves; torch, and what tests start, would take all of them.
+# Workers of pytest-xdist share the cores; torch in each, and in what tests start, would take all of them.
 # torch reads this when it is first imported, which neither import above does.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
