@@ -1,0 +1,146 @@
+"""The CPU backend: OpenVINO, without torch in the process.
+
+A checkpoint is exported once, by a child process that imports torch and ends, and kept on disk under its
+checksum; compiled models are kept beside it. It does not know queues or requests.
+"""
+
+import logging
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from jaxtyping import Float32, UInt8
+
+from model.exported import ExportDescription
+from model.metadata import file_sha256
+from service.backends.base import BackendError, BackendOptions
+
+_log = logging.getLogger(__name__)
+
+_EXPORT_FORMAT = 1
+"""Counted up when exports change, so that old ones in the cache are not used."""
+_EXPORT_TIMEOUT_S = 600
+_MAX_BATCH = 4
+"""On two cores a batch of 4 takes nearly four times as long as one image: more only makes others wait."""
+
+
+class OpenVinoBackend:
+    """A network compiled for this machine's processor.
+
+    Args:
+        checkpoint: A checkpoint file.
+        options: Precision, threads and where to keep exports.
+
+    Raises:
+        BackendError: The checkpoint cannot be exported or compiled; the message says why.
+    """
+
+    def __init__(self, checkpoint: Path, options: BackendOptions) -> None:
+        folder = options.cache_dir or default_cache_dir()
+        path = _exported(checkpoint, folder / "openvino", options.foundation_weights)
+        precision = options.precision
+        if precision == "auto":
+            precision = "bfloat16" if computes_in_bfloat16() else "float32"
+        if precision == "float16":
+            raise BackendError("OpenVINO on a CPU computes in float32 or bfloat16, not float16")
+        self._precision = precision
+        core = openvino.Core()
+        core.set_property({"CACHE_DIR": str(folder / "openvino" / "compiled")})
+        try:
+            network = core.read_model(path)
+            self.network_description = ExportDescription.of_openvino(network)
+            self._compiled = core.compile_model(network, "CPU", _hints(precision, options.threads))
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(f"{path} cannot be compiled for this processor: {error}") from error
+        self._request = self._compiled.create_infer_request()
+        self._max_batch = options.max_batch or _MAX_BATCH
+        for batch in sorted({1, self._max_batch}):
+            self.predict(np.zeros((batch, self.height, self.width, 3), np.uint8))
+
+    @property
+    def description(self) -> str:
+        """What runs the network, and in which precision, in words."""
+        threads = self._compiled.get_property("INFERENCE_NUM_THREADS")
+        return f"OpenVINO {openvino.get_version().split('-')[0]} on CPU, {self._precision}, {threads} threads"
+
+    @property
+    def height(self) -> int:
+        """Of the images that it takes, in pixels."""
+        return self.network_description.height
+
+    @property
+    def width(self) -> int:
+        """Likewise."""
+        return self.network_description.width
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch that it is worth giving."""
+        return self._max_batch
+
+    def predict(
+        self, images: UInt8[np.ndarray, "batch height width 3"]
+    ) -> Float32[np.ndarray, "batch height width"]:
+        """Return the disparity of RGB images."""
+        result = self._request.infer([images], share_inputs=True)
+        disparity: np.ndarray = result[0].copy()
+        return disparity
+
+    def memory_bytes(self) -> int:
+        """Return 0: the device's memory is the process's own."""
+        return 0
+
+    def close(self) -> None:
+        """Let the compiled model go."""
+        del self._request, self._compiled
+
+
+def default_cache_dir() -> Path:
+    """Return this user's cache folder (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vfm-depth"
+
+
+def computes_in_bfloat16() -> bool:
+    """Return whether the processor has bfloat16 arithmetic; elsewhere it would be emulated, and slow."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _hints(precision: str, threads: int | None) -> dict[str, Any]:
+    hints: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+    }
+    if threads is not None:
+        hints["INFERENCE_NUM_THREADS"] = threads
+    return hints
+
+
+def _exported(checkpoint: Path, folder: Path, foundation_weights: Path | None) -> Path:
+    """Return the export of a checkpoint, made now if it is not in the cache."""
+    try:
+        sha256 = file_sha256(checkpoint)
+    except OSError as error:
+        raise BackendError(f"{checkpoint}: cannot be read ({error.strerror or error})") from error
+    path = folder / f"{sha256[:32]}-{_EXPORT_FORMAT}-{platform.machine()}.xml"
+    if path.exists():
+        return path
+    _log.info("exporting %s for OpenVINO, once", checkpoint)
+    command = [sys.executable, "-m", "model.export", str(checkpoint), "--format", "openvino"]
+    command += ["--uint8-input", "--no-check", "--output", str(path)]
+    if foundation_weights is not None:
+        command += ["--foundation-weights", str(foundation_weights)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, with paths that the operator set
+            command, capture_output=True, text=True, timeout=_EXPORT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"exporting {checkpoint} took longer than {_EXPORT_TIMEOUT_S} s") from error
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise BackendError(f"{checkpoint} cannot be exported: {last[0]}")
+    return path

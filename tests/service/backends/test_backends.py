@@ -1,0 +1,108 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.export import BFLOAT16_ERROR, FLOAT32_ERROR
+from model.predictor import Predictor
+from service.backends import Backend, BackendError, BackendOptions, open_backend
+from service.backends.openvino import computes_in_bfloat16
+from tests.service.checkpoints import write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint: Path, images: np.ndarray) -> np.ndarray:
+    predictor = Predictor.from_checkpoint(checkpoint)
+    return predictor.disparity(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / 255)
+
+
+def opened(kind: str, checkpoint: Path, cache_dir: Path, **options: object) -> Backend:
+    settings = BackendOptions(cache_dir=cache_dir, threads=1, **options)  # type: ignore[arg-type]
+    return open_backend(kind, checkpoint, settings)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_a_backend_in_float32_agrees_with_the_predictor(
+    kind: str, checkpoint: Path, cache_dir: Path, images: np.ndarray, expected: np.ndarray
+) -> None:
+    backend = opened(kind, checkpoint, cache_dir, precision="float32")
+    assert (backend.height, backend.width) == (64, 96)
+    for count in (1, 2, 3):
+        answer = backend.predict(images[:count])
+        assert answer.dtype == np.float32
+        np.testing.assert_allclose(answer, expected[:count], rtol=FLOAT32_ERROR)
+    backend.close()
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_a_backend_in_bfloat16_agrees_as_far_as_that_goes(
+    kind: str, checkpoint: Path, cache_dir: Path, images: np.ndarray, expected: np.ndarray
+) -> None:
+    if kind == "openvino" and not computes_in_bfloat16():
+        pytest.skip("this processor has no bfloat16 arithmetic")
+    answer = opened(kind, checkpoint, cache_dir, precision="bfloat16").predict(images)
+    assert (np.abs(answer - expected) / expected).mean() < BFLOAT16_ERROR
+
+
+def test_an_answer_is_not_overwritten_by_the_next(
+    checkpoint: Path, cache_dir: Path, images: np.ndarray
+) -> None:
+    backend = opened("openvino", checkpoint, cache_dir)
+    first = backend.predict(images[:1])
+    kept = first.copy()
+    backend.predict(images[1:2])
+    assert np.array_equal(first, kept)
+
+
+def test_openvino_serves_without_torch_in_the_process(checkpoint: Path, cache_dir: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from service.backends import BackendOptions, choose, open_backend\n"
+        "place = choose()\n"
+        f"options = BackendOptions(cache_dir=Path({str(cache_dir)!r}), threads=1)\n"
+        f"backend = open_backend('openvino', Path({str(checkpoint)!r}), options)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_is_exported_once(checkpoint: Path, cache_dir: Path) -> None:
+    opened("openvino", checkpoint, cache_dir)
+    exports = {path: path.stat().st_mtime_ns for path in (cache_dir / "openvino").glob("*.xml")}
+    opened("openvino", checkpoint, cache_dir)
+    assert {path: path.stat().st_mtime_ns for path in (cache_dir / "openvino").glob("*.xml")} == exports
+
+
+def test_another_checkpoint_at_the_same_path_is_exported_anew(tmp_path: Path, images: np.ndarray) -> None:
+    path = write_checkpoint(tmp_path / "tiny.safetensors", seed=0)
+    before = opened("openvino", path, tmp_path / "cache").predict(images)
+    write_checkpoint(path, seed=1)
+    after = opened("openvino", path, tmp_path / "cache").predict(images)
+    assert not np.allclose(before, after, rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch", "simulated"])
+@pytest.mark.parametrize("content", [None, b"not a checkpoint"])
+def test_a_file_that_is_no_checkpoint_is_named(
+    kind: str, content: bytes | None, tmp_path: Path, cache_dir: Path
+) -> None:
+    path = tmp_path / "broken.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BackendError, match=r"broken\.safetensors"):
+        opened(kind, path, cache_dir)
+
+
+def test_float16_on_a_cpu_is_refused(checkpoint: Path, cache_dir: Path) -> None:
+    with pytest.raises(BackendError, match="not float16"):
+        opened("openvino", checkpoint, cache_dir, precision="float16")
+
+
+def test_the_simulated_device_answers_each_image_by_itself(checkpoint: Path, cache_dir: Path) -> None:
+    images = np.zeros((3, 64, 96, 3), np.uint8)
+    images[..., 1] = np.array([0, 127, 255])[:, None, None]
+    answer = opened("simulated", checkpoint, cache_dir).predict(images)
+    assert answer[:, 0, 0].tolist() == [1 / 256, 0.5, 1.0]
