@@ -19,6 +19,8 @@ from model.predictor import Predictor
 from model.weights import WeightsSource
 from training.comparison import PredictDisparity
 
+_GPU_BATCH = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -29,6 +31,8 @@ class Candidate:
     """Of the file as it was judged; a stamp changes it."""
     metadata: CheckpointMetadata
     predict: PredictDisparity
+    batch_size: int
+    """How many images it is best given at once."""
 
     @property
     def metres_per_unit(self) -> float | None:
@@ -49,12 +53,16 @@ def open_candidate(
     if path.suffix in (".onnx", ".xml"):
         exported = ExportedNetwork(path, precision="bfloat16" if bfloat16 else "float32")
         metadata, predict = exported.description.checkpoint, of_export(exported)
+        batch_size = exported.description.batch or 1
     else:
         predictor = Predictor.from_checkpoint(
             path, foundation_weights=foundation_weights, device=device, bfloat16=bfloat16
         )
         metadata, predict = read_metadata(path), of_predictor(predictor)
-    return Candidate(path=path, sha256=file_sha256(path), metadata=metadata, predict=predict)
+        batch_size = 1 if device == "cpu" else _GPU_BATCH
+    return Candidate(
+        path=path, sha256=file_sha256(path), metadata=metadata, predict=predict, batch_size=batch_size
+    )
 
 
 def of_predictor(predictor: Predictor) -> PredictDisparity:

@@ -103,8 +103,11 @@ class EvaluateCommand:
     foundation_weights: Path | None = None
     """A teacher's, as a timm .safetensors file; by default they are downloaded."""
     device: str = "cpu"
+    """Where a checkpoint runs."""
     bfloat16: bool = False
-    batch_size: int = 8
+    """Run in bfloat16: quicker where the hardware has it, and less exact."""
+    batch_size: int | None = None
+    """Images at once; by default what suits the device or the export."""
 
     def data_name(self) -> str:
         """Return what to call the data."""
@@ -167,7 +170,13 @@ def run(command: EvaluateCommand) -> Evaluation:
         candidate=candidate,
         data=command.data_name(),
         reports=_judge(
-            command, candidate.predict, frames, protocol, candidate.metres_per_unit, flip=command.flip
+            command,
+            candidate.predict,
+            frames,
+            protocol,
+            candidate.metres_per_unit,
+            flip=command.flip,
+            batch_size=candidate.batch_size,
         ),
         baselines=_baselines(command, frames, protocol),
     )
@@ -186,6 +195,7 @@ def _judge(
     metres_per_unit: float | None,
     *,
     flip: bool,
+    batch_size: int = 1,
 ) -> tuple[Report, ...]:
     return evaluate_all(
         predict,
@@ -194,7 +204,7 @@ def _judge(
         command.alignments(),
         metres_per_unit=metres_per_unit,
         flip=flip,
-        batch_size=command.batch_size,
+        batch_size=command.batch_size or batch_size,
         bootstrap=BootstrapConfig(resamples=command.resamples, block=command.block),
         progress=_show if sys.stderr.isatty() else None,
     )

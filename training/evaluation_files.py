@@ -98,7 +98,10 @@ def _sheet(evaluation: Evaluation, frames: JudgedFrames, protocol: JudgingProtoc
     rows = [
         _row(evaluation.candidate, frames, index, report, protocol) for index in best_and_worst(report.scores)
     ]
-    title = f"{evaluation.candidate.path.name} on {evaluation.data}: {report.conditions()}"
+    order = (
+        "best to worst by AbsRel" if len(rows) == report.images else f"the {_ROWS} best and the {_ROWS} worst"
+    )
+    title = f"{evaluation.candidate.path.name} on {evaluation.data}, {order}: {report.conditions()}"
     return encode_png(contact_sheet(title, rows, protocol.clamp_m[1]))
 
 

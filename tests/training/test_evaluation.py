@@ -228,7 +228,7 @@ def test_a_frame_of_which_no_pixel_counts_is_named(metres):
 
 def test_fewer_predictions_than_images_are_refused():
     with pytest.raises(JudgingError, match="1 disparity maps were predicted for 2 images, from f0 on"):
-        evaluate(lambda images: brightness(images)[:1], frames(1.0, 1.0), WHOLE)
+        evaluate(lambda images: brightness(images)[:1], frames(1.0, 1.0), WHOLE, batch_size=2)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, np.nan, np.inf])
@@ -239,7 +239,7 @@ def test_what_is_no_disparity_is_named(value):
         return maps
 
     with pytest.raises(JudgingError, match="f1: predicted disparity lies between"):
-        evaluate(predict, frames(1.0, 1.0), WHOLE)
+        evaluate(predict, frames(1.0, 1.0), WHOLE, batch_size=2)
 
 
 def test_maps_of_another_kind_are_refused():
@@ -267,7 +267,7 @@ def test_real_frames_take_seconds_and_a_random_network_does_not_do_well():
     real = FolderFrames(sequence / "image_2", sequence / "velodyne_depth")
     started = time.monotonic()
     report = evaluate(of_predictor(Predictor(lively("tiny"))), real, FOLDER["garg"])
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert report.images == 51
     assert report.mean.abs_rel > 0.3
     assert all(10_000 < score.pixels < 30_000 for score in report.scores)
