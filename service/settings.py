@@ -112,8 +112,8 @@ class Settings(BaseSettings):
     """Frames of one stream that may be in flight at once."""
     stream_idle_timeout_s: PositiveFloat = 60.0
     linger_s: NonNegativeFloat = 0.5
-    """When stopping: how long connections are still taken after readiness fell, so that load balancers hear of
-    it and clients are told to close theirs."""
+    """When stopping: how long connections are still taken after readiness fell, so that load balancers hear
+    of it and clients are told to close theirs."""
     ready_file: Path | None = None
     """Written with both ports, as JSON, once the service is ready."""
     tracing: Literal["off", "otlp"] = "off"
