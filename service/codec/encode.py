@@ -144,7 +144,7 @@ def _ply(depth: Depth, options: EncodeOptions) -> EncodedDepth:
     if options.intrinsics is None or options.rgb is None:
         raise InvalidArgument("a point cloud needs a lens: intrinsics or a field of view")
     body = encode_ply(depth, options.rgb, options.intrinsics, options.unit)
-    return EncodedDepth(body=body, media_type="application/ply", dtype="<f4", scale=1.0, invalid="none")
+    return EncodedDepth(body=body, media_type="model/ply", dtype="<f4", scale=1.0, invalid="none")
 
 
 def _check_pixels(depth: Depth, most: int, what: str, instead: str) -> None:
