@@ -32,6 +32,8 @@ class RunLog:
 
     def __init__(self, folder: Path, *, tensorboard: bool, active: bool = True) -> None:
         self._path = folder / "log.jsonl" if active else None
+        if active:
+            folder.mkdir(parents=True, exist_ok=True)
         self._board: Any = None
         if active and tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # takes a second, and an optional package

@@ -94,7 +94,7 @@ def load_run_state(folder: Path, settings: Mapping[str, Any]) -> tuple[RunState,
         ) from error
     if described.pop("version", None) != _VERSION:
         raise RunStateError(f"{path}: written by another version of this program")
-    state = RunState(**described)
+    state = RunState(**(described | {"recent_losses": tuple(described["recent_losses"])}))
     if changed := differences(state.settings, settings):
         raise RunStateError(
             f"{path.parent} holds a run with other settings; expected the same, or another folder\n  "

@@ -60,7 +60,8 @@ class ViewSynthesis:
         self._through_time = through_time(batch)
         self._automasked = self._through_time & _automask_applies(batch, config)
         with torch.no_grad():
-            self._standing = self._error(self._sources)
+            # Photographs without any other view: there is nothing to compare.
+            self._standing = self._error(self._sources) if batch.sources.shape[1] else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,6 +70,8 @@ class ViewSynthesis:
 
     def __call__(self, disparity: Float[Tensor, "batch 1 _ _"]) -> Synthesis:
         """Judge a disparity of any resolution; it is brought to that of the images first."""
+        if self._standing is None:
+            return self._nothing()
         at_size = resample(disparity, self.size)
         warped = warp(self._sources, self._routed(at_size), self._intrinsics, self._pose)
         error = self._error(warped.images)
@@ -81,6 +84,13 @@ class ViewSynthesis:
             moving = (passes & usable & self._through_time[..., None, None]).any(dim=1, keepdim=True)
         return Synthesis(
             explained=minimum(error, usable & passes), moving=moving, warped=warped.images.detach()
+        )
+
+    def _nothing(self) -> Synthesis:
+        blank = self.target.new_zeros(len(self.target), *self.size)
+        never = torch.zeros_like(blank, dtype=torch.bool)
+        return Synthesis(
+            explained=Explained(error=blank, counted=never), moving=never[:, None], warped=self._sources
         )
 
     def _routed(

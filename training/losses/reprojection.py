@@ -78,11 +78,6 @@ def minimum(
     error: Float[Tensor, "batch views height width"], usable: Bool[Tensor, "batch views height width"]
 ) -> Explained:
     """Return the least error among the views that may be compared, pixel by pixel."""
-    if error.shape[1] == 0:
-        return Explained(
-            error=error.new_zeros(error.shape[0], *error.shape[2:]),
-            counted=usable.new_zeros(error.shape[0], *error.shape[2:]),
-        )
     least = error.masked_fill(~usable, math.inf).min(dim=1).values
     counted = usable.any(dim=1)
     return Explained(error=torch.where(counted, least, 0.0), counted=counted)

@@ -44,11 +44,6 @@ def test_the_loss_is_the_mean_over_all_pixels_those_that_say_nothing_counting_0(
     assert minimum(error, usable).loss.item() == pytest.approx(0.2)
 
 
-def test_a_sample_without_source_views_has_no_loss():
-    explained = minimum(torch.zeros(2, 0, 3, 4), torch.zeros(2, 0, 3, 4, dtype=torch.bool))
-    assert explained.loss.tolist() == [0, 0]
-
-
 def test_a_pixel_that_looks_the_same_through_time_is_masked():
     # A car at our own speed: unwarped it fits perfectly.
     passes = moves(errors(0.0, 0.02), errors(0.1, 0.1), torch.tensor([[True, True]]), 1e-5)
