@@ -1,0 +1,231 @@
+"""The frames of one live video through the engine: bounded, in order, and the newest first where asked.
+
+It does not know gRPC or WebSockets: a door hands it frames and writes what it yields.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from service.engine import Adjust
+from service.errors import DeadlineExceeded, NotReady, Overloaded
+from service.smoothing import ScaleSmoother
+
+_RETRY_AFTER_S = 5.0
+"""Nobody knows when a stream ends; this only keeps those who wait from asking all the time."""
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One frame of a video, as its sender numbered it."""
+
+    id: int
+    image: bytes
+
+
+@dataclass(kw_only=True, slots=True)
+class FrameAnswer(Generic[AnswerT]):
+    """What became of a frame: an answer or an error."""
+
+    frame_id: int
+    skipped: int = 0
+    """How many frames gave their place to this one."""
+    factor: float = 1.0
+    """What scale smoothing multiplied the depth by."""
+    answer: AnswerT | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How one stream is answered."""
+
+    latest: bool = False
+    """Whether a frame that waits gives its place to a newer one."""
+    max_in_flight: int = 4
+    """How many frames are being answered, or wait to be sent, at once."""
+    smoothing: float = 0.0
+    """Strength of scale smoothing, from 0 (off) to below 1."""
+    idle_timeout_s: float = 60.0
+    """How long a stream may send nothing."""
+
+
+class FrameStream(Generic[AnswerT]):
+    """Answers frames in the order in which they came, at most so many at once.
+
+    Use it as ``async with`` around an ``async for``; leaving cancels whatever is still being answered.
+
+    Args:
+        frames: Read only as fast as there is room, or as they come where only the latest counts.
+        answer: Answers one frame, given what to await for its scale (None where scales stay as they are).
+        options: How.
+    """
+
+    def __init__(
+        self,
+        frames: AsyncIterable[Frame],
+        answer: Callable[[Frame, Adjust | None], Awaitable[AnswerT]],
+        options: StreamOptions,
+    ) -> None:
+        self._frames = frames
+        self._answer = answer
+        self._options = options
+        self._smoother = ScaleSmoother(options.smoothing) if options.smoothing else None
+        self._free = options.max_in_flight
+        self._room = asyncio.Event()
+        self._room.set()
+        self._waiting: Frame | None = None
+        self._skipped = 0
+        self._last_turn = asyncio.Event()
+        self._last_turn.set()
+        self._order: deque[asyncio.Task[FrameAnswer[AnswerT]]] = deque()
+        self._news = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+        self.drained = False
+        """Whether the stream was told to take no more frames."""
+
+    async def __aenter__(self) -> Self:
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._news.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pending = [task for task in (self._reader, *self._order) if task is not None]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    async def __aiter__(self) -> AsyncIterator[FrameAnswer[AnswerT]]:
+        if self._reader is None:
+            raise RuntimeError("a FrameStream is read inside its `async with`")
+        while True:
+            while self._order:
+                # Left in the queue while it is awaited and sent, so that __aexit__ and the bound see it.
+                yield await self._order[0]
+                self._order.popleft()
+                self._free += 1
+                self._room.set()
+                self._start_waiting()
+            if self._reader.done():
+                break
+            self._news.clear()
+            await self._news.wait()
+        if not self._reader.cancelled():
+            self._reader.result()
+
+    def drain(self) -> None:
+        """Take no more frames; answer those that are here, then end."""
+        self.drained = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _read(self) -> None:
+        frames = aiter(self._frames)
+        while True:
+            if not self._options.latest:
+                await self._room.wait()
+            try:
+                async with asyncio.timeout(self._options.idle_timeout_s):
+                    frame = await anext(frames)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"no frame came for {self._options.idle_timeout_s:g} s; the stream is closed"
+                ) from None
+            if self._waiting is not None:
+                self._skipped += 1
+            self._waiting = frame
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Start the frame that waits, if there is one and there is room."""
+        if self._waiting is None or self._free == 0:
+            return
+        result: FrameAnswer[AnswerT] = FrameAnswer(frame_id=self._waiting.id, skipped=self._skipped)
+        before, self._last_turn = self._last_turn, asyncio.Event()
+        self._order.append(asyncio.create_task(self._run(self._waiting, result, before, self._last_turn)))
+        self._waiting = None
+        self._skipped = 0
+        self._free -= 1
+        if self._free == 0:
+            self._room.clear()
+        self._news.set()
+
+    async def _run(
+        self, frame: Frame, result: FrameAnswer[AnswerT], before: asyncio.Event, turn: asyncio.Event
+    ) -> FrameAnswer[AnswerT]:
+        async def adjust(depth: Float32[np.ndarray, "height width"]) -> float:
+            # Frames of one batch are predicted together, but their scales follow one another.
+            await before.wait()
+            if self._smoother is not None:
+                result.factor = self._smoother.factor(depth)
+            turn.set()
+            return result.factor
+
+        try:
+            result.answer = await self._answer(frame, None if self._smoother is None else adjust)
+        except Exception as error:  # a door's edge: a frame that fails must not end its stream
+            result.error = error
+            await before.wait()
+        finally:
+            turn.set()
+        return result
+
+
+class OpenStreams:
+    """Every stream that is open, at most so many of them.
+
+    Args:
+        limit: The bound, over all doors.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._streams: set[FrameStream[Any]] = set()
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @contextmanager
+    def admit(self, stream: FrameStream[Any]) -> Iterator[None]:
+        """Count a stream among the open ones for as long as the ``with`` lasts.
+
+        Raises:
+            Overloaded: There are as many as there may be.
+            NotReady: The house is closing.
+        """
+        if self._closing:
+            raise NotReady("the server is closing")
+        if len(self._streams) >= self._limit:
+            raise Overloaded(
+                f"{self._limit} streams are open, which is all there may be", retry_after_s=_RETRY_AFTER_S
+            )
+        self._streams.add(stream)
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._streams.discard(stream)
+            if not self._streams:
+                self._empty.set()
+
+    async def drain(self) -> None:
+        """Open no more, take no more frames, and wait until what was taken is answered."""
+        self._closing = True
+        for stream in tuple(self._streams):
+            stream.drain()
+        await self._empty.wait()

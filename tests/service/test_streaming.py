@@ -1,0 +1,286 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from service.engine import Adjust
+from service.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded
+from service.streaming import Frame, FrameAnswer, FrameStream, OpenStreams, StreamOptions
+
+
+class Source:
+    """Frames 0, 1, 2, ... as they are let out, and how many have been read."""
+
+    def __init__(self, count: int = 0) -> None:
+        self._queue: asyncio.Queue[Frame | Exception | None] = asyncio.Queue()
+        self.read = 0
+        for number in range(count):
+            self.send(number)
+        if count:
+            self.end()
+
+    def send(self, number: int) -> None:
+        self._queue.put_nowait(Frame(id=number, image=str(number).encode()))
+
+    def end(self, error: Exception | None = None) -> None:
+        self._queue.put_nowait(error)
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        while (item := await self._queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            self.read += 1
+            yield item
+
+
+class Answerer:
+    """Answers a frame with its number once it is let go."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.gates: dict[int, asyncio.Event] = {}
+        self.started: list[int] = []
+        self.cancelled: list[int] = []
+        self.running = 0
+        self.most_running = 0
+        self._held = held
+
+    async def __call__(self, frame: Frame, adjust: Adjust | None) -> int:
+        self.started.append(frame.id)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        gate = self.gates.setdefault(frame.id, asyncio.Event())
+        try:
+            if self._held:
+                await gate.wait()
+            else:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(frame.id)
+            raise
+        finally:
+            self.running -= 1
+        return frame.id
+
+    def release(self, number: int) -> None:
+        self.gates.setdefault(number, asyncio.Event()).set()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def collect(stream: FrameStream[int]) -> list[FrameAnswer[int]]:
+    async with stream:
+        return [answer async for answer in stream]
+
+
+async def test_every_frame_is_answered_in_order() -> None:
+    answers = await collect(FrameStream(Source(20), Answerer(), StreamOptions()))
+    assert [answer.frame_id for answer in answers] == list(range(20))
+    assert [answer.answer for answer in answers] == list(range(20))
+    assert all(answer.skipped == 0 for answer in answers)
+
+
+async def test_a_frame_that_is_done_early_waits_for_those_before_it() -> None:
+    answerer = Answerer(held=True)
+    stream = FrameStream(Source(3), answerer, StreamOptions(max_in_flight=3))
+    collecting = asyncio.ensure_future(collect(stream))
+    await settle()
+    for number in (2, 1, 0):
+        assert not collecting.done()
+        answerer.release(number)
+        await settle()
+    assert [answer.frame_id for answer in await collecting] == [0, 1, 2]
+
+
+async def test_no_more_frames_are_in_flight_than_allowed_and_none_is_read_ahead() -> None:
+    answerer = Answerer(held=True)
+    source = Source(10)
+    stream = FrameStream(source, answerer, StreamOptions(max_in_flight=3))
+    async with stream:
+        await settle()
+        assert answerer.started == [0, 1, 2]
+        assert source.read == 3
+
+
+async def test_a_frame_is_in_flight_until_its_answer_has_been_taken() -> None:
+    source = Source(10)
+    async with FrameStream(source, Answerer(), StreamOptions(max_in_flight=2)) as stream:
+        answers = aiter(stream)
+        await anext(answers)
+        await settle()
+        assert source.read == 2  # the first one is still being sent
+        await anext(answers)
+        await settle()
+        assert source.read == 3
+
+
+async def test_a_frame_that_fails_harms_no_other() -> None:
+    async def answer(frame: Frame, adjust: Adjust | None) -> int:
+        if frame.id == 1:
+            raise InvalidImage("not an image")
+        return frame.id
+
+    answers = await collect(FrameStream(Source(3), answer, StreamOptions()))
+    assert [answer.answer for answer in answers] == [0, None, 2]
+    assert isinstance(answers[1].error, InvalidImage)
+
+
+async def test_the_latest_frame_wins_and_those_before_it_are_counted() -> None:
+    answerer = Answerer(held=True)
+    source = Source()
+    stream = FrameStream(source, answerer, StreamOptions(latest=True, max_in_flight=1))
+    collecting = asyncio.ensure_future(collect(stream))
+    for number in range(5):
+        source.send(number)
+    await settle()
+    assert source.read == 5
+    assert answerer.started == [0]
+    answerer.release(0)
+    await settle()
+    assert answerer.started == [0, 4]
+    answerer.release(4)
+    source.end()
+    answers = await collecting
+    assert [(answer.frame_id, answer.skipped) for answer in answers] == [(0, 0), (4, 3)]
+
+
+async def test_the_last_frame_is_answered_even_if_it_had_to_wait() -> None:
+    answerer = Answerer(held=True)
+    source = Source()
+    stream = FrameStream(source, answerer, StreamOptions(latest=True, max_in_flight=1))
+    collecting = asyncio.ensure_future(collect(stream))
+    source.send(0)
+    source.send(1)
+    source.end()
+    await settle()
+    answerer.release(0)
+    answerer.release(1)
+    assert [answer.frame_id for answer in await collecting] == [0, 1]
+
+
+async def test_leaving_cancels_what_is_still_being_answered() -> None:
+    answerer = Answerer(held=True)
+    async with FrameStream(Source(5), answerer, StreamOptions(max_in_flight=2)):
+        await settle()
+    assert answerer.cancelled == [0, 1]
+    assert answerer.running == 0
+
+
+async def test_a_consumer_that_is_cancelled_cancels_the_frames() -> None:
+    answerer = Answerer(held=True)
+    collecting = asyncio.ensure_future(collect(FrameStream(Source(5), answerer, StreamOptions())))
+    await settle()
+    collecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await collecting
+    assert answerer.cancelled == [0, 1, 2, 3]
+
+
+async def test_draining_answers_what_was_taken_and_takes_no_more() -> None:
+    answerer = Answerer(held=True)
+    source = Source(10)
+    stream = FrameStream(source, answerer, StreamOptions(max_in_flight=2))
+    collecting = asyncio.ensure_future(collect(stream))
+    await settle()
+    stream.drain()
+    for number in range(10):
+        answerer.release(number)
+    assert [answer.frame_id for answer in await collecting] == [0, 1]
+    assert stream.drained
+    assert source.read == 2
+
+
+async def test_a_source_that_breaks_is_told_after_the_answers_that_are_due() -> None:
+    source = Source()
+    source.send(0)
+    source.end(RuntimeError("broken pipe"))
+    async with FrameStream(source, Answerer(), StreamOptions()) as stream:
+        answers = aiter(stream)
+        assert (await anext(answers)).frame_id == 0
+        with pytest.raises(RuntimeError, match="broken pipe"):
+            await anext(answers)
+
+
+async def test_a_stream_that_brings_nothing_is_closed() -> None:
+    stream = FrameStream(Source(), Answerer(), StreamOptions(idle_timeout_s=0.02))
+    with pytest.raises(DeadlineExceeded, match=r"0\.02 s"):
+        await collect(stream)
+
+
+async def test_scales_are_smoothed_in_the_order_of_frames_whatever_order_they_come_in() -> None:
+    scales = [1.0, 1.2, 1.2, 1.2]
+    gates = [asyncio.Event() for _ in scales]
+
+    async def answer(frame: Frame, adjust: Adjust | None) -> int:
+        await gates[frame.id].wait()
+        assert adjust is not None
+        await adjust(np.full((192, 640), scales[frame.id], np.float32))
+        return frame.id
+
+    stream = FrameStream(Source(4), answer, StreamOptions(smoothing=0.5, max_in_flight=4))
+    collecting = asyncio.ensure_future(collect(stream))
+    for gate in reversed(gates):
+        await settle()
+        gate.set()
+    # log 1.2 is held back to a half, a quarter, an eighth.
+    expected = [1.0, 1.2**-0.5, 1.2**-0.25, 1.2**-0.125]
+    assert [answer.factor for answer in await collecting] == pytest.approx(expected, rel=1e-4)
+
+
+async def test_a_failed_frame_does_not_hold_up_the_scales_of_those_after_it() -> None:
+    async def answer(frame: Frame, adjust: Adjust | None) -> int:
+        if frame.id == 1:
+            raise InvalidImage("not an image")
+        assert adjust is not None
+        await adjust(np.full((192, 640), 1.0 if frame.id == 0 else 1.2, np.float32))
+        return frame.id
+
+    answers = await collect(FrameStream(Source(3), answer, StreamOptions(smoothing=0.5)))
+    assert answers[2].factor == pytest.approx(1.2**-0.5, rel=1e-4)
+
+
+async def test_without_smoothing_nothing_is_adjusted() -> None:
+    async def answer(frame: Frame, adjust: Adjust | None) -> int:
+        assert adjust is None
+        return frame.id
+
+    assert [answer.factor for answer in await collect(FrameStream(Source(2), answer, StreamOptions()))] == [
+        1,
+        1,
+    ]
+
+
+async def test_no_more_streams_are_open_than_allowed() -> None:
+    streams = OpenStreams(1)
+    first, second = (FrameStream(Source(1), Answerer(), StreamOptions()) for _ in range(2))
+    with streams.admit(first):
+        with pytest.raises(Overloaded), streams.admit(second):
+            pass
+        assert len(streams) == 1
+    with streams.admit(second):
+        assert len(streams) == 1
+
+
+async def test_draining_waits_for_every_stream_and_opens_no_more() -> None:
+    streams = OpenStreams(2)
+    answerer = Answerer(held=True)
+    stream = FrameStream(Source(5), answerer, StreamOptions(max_in_flight=2))
+
+    async def run() -> list[FrameAnswer[int]]:
+        with streams.admit(stream):
+            return await collect(stream)
+
+    running = asyncio.ensure_future(run())
+    await settle()
+    draining = asyncio.ensure_future(streams.drain())
+    await settle()
+    assert not draining.done()
+    with pytest.raises(NotReady), streams.admit(stream):
+        pass
+    answerer.release(0)
+    answerer.release(1)
+    await draining
+    assert len(await running) == 2
