@@ -1,0 +1,51 @@
+"""Admin calls: load models anew, and let them go. A key of their own opens them; without it there are none.
+
+It does not know where models come from.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Response
+
+from service.auth import bearer_key
+from service.doors import Doors
+from service.errors import Unauthenticated
+
+
+def admin_router(doors: Doors, admin_key: str) -> APIRouter:
+    """Answer calls that carry the admin key."""
+    router = APIRouter(
+        prefix="/admin", tags=["admin"], dependencies=[Depends(_asks_for(admin_key))], responses={401: {}}
+    )
+
+    @router.post("/reload", status_code=204, response_class=Response)
+    async def reload_all() -> None:
+        """Looks through the models' folder now, and loads what changed."""
+        await doors.engine.reload()
+
+    @router.post("/models/{name}/load", status_code=204, response_class=Response)
+    @router.post("/models/{name}/reload", status_code=204, response_class=Response)
+    async def reload(name: str) -> None:
+        """Loads a model from its files, warm, before it takes the place of what is served under its name."""
+        await doors.engine.reload(name)
+
+    @router.post("/models/{name}/unload", status_code=204, response_class=Response)
+    async def unload(name: str) -> None:
+        """Answers what the model was asked already, then lets it go."""
+        await doors.engine.unload(name)
+
+    return router
+
+
+def _asks_for(admin_key: str) -> Callable[[str | None], None]:
+    expected = hashlib.sha256(admin_key.encode()).digest()
+
+    def ask(authorization: Annotated[str | None, Header()] = None) -> None:
+        presented = bearer_key(authorization, None) or ""
+        if not hmac.compare_digest(expected, hashlib.sha256(presented.encode(errors="replace")).digest()):
+            raise Unauthenticated("the admin key is missing or not valid")
+
+    return ask

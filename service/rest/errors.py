@@ -1,0 +1,128 @@
+"""Errors as HTTP says them: one table from class to status, one form of body.
+
+It does not know where errors come from. The text of an unexpected one goes to the log and nowhere else.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+
+from service.errors import (
+    DeadlineExceeded,
+    ImageTooLarge,
+    InferenceFailed,
+    InvalidArgument,
+    InvalidImage,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    RequestError,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+    UnknownModel,
+)
+
+logger = logging.getLogger(__name__)
+
+Headers = Sequence[tuple[bytes, bytes]]
+CLIENT_CLOSED_REQUEST = 499
+"""What logs and metrics say, by nginx's custom, of a client that hung up; it is never sent."""
+
+
+class HttpError(Exception):
+    """Something that only HTTP can get wrong."""
+
+    status: HTTPStatus
+
+
+class BodyTooLarge(HttpError):
+    """The body has more bytes than are taken."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class BodyTimedOut(HttpError):
+    """The body came too slowly."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class UnsupportedMediaType(HttpError):
+    """The body is, by its own word, nothing that this door reads."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotAcceptable(HttpError):
+    """The client takes nothing that this door writes."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+
+
+class ClientGone(Exception):
+    """The client hung up: nobody is left to answer."""
+
+
+STATUS: dict[type[ServiceError], HTTPStatus] = {
+    ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    RequestError: HTTPStatus.BAD_REQUEST,
+    InvalidArgument: HTTPStatus.BAD_REQUEST,
+    InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    InferenceFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def status_of(error: ServiceError) -> HTTPStatus:
+    """Look an error's class, or the nearest one above it, up in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_body(code: str, message: str, request_id: str | None) -> bytes:
+    """Write the one form that every error has."""
+    return orjson.dumps({"error": {"code": code, "message": message, "request_id": request_id}})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorAnswer:
+    """What a client is told of an error."""
+
+    status: int
+    code: str
+    """A stable word, the same over gRPC."""
+    message: str
+    headers: Headers = ()
+
+
+_UNEXPECTED = ErrorAnswer(
+    status=HTTPStatus.INTERNAL_SERVER_ERROR,
+    code="internal",
+    message="internal error; the server's log has it under this request id",
+)
+
+
+def answer_of(error: Exception) -> ErrorAnswer:
+    """Say an error in HTTP's words; log it, and tell nothing, where nobody foresaw it."""
+    if isinstance(error, ServiceError):
+        headers: list[tuple[bytes, bytes]] = []
+        if error.retry_after_s is not None:
+            headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
+        if isinstance(error, Unauthenticated):
+            headers.append((b"www-authenticate", b"Bearer"))
+        return ErrorAnswer(status=status_of(error), code=error.code, message=str(error), headers=headers)
+    if isinstance(error, HttpError):
+        return ErrorAnswer(status=error.status, code=error.status.name.lower(), message=str(error))
+    logger.error("unexpected error", exc_info=error)
+    return _UNEXPECTED

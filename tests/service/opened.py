@@ -1,0 +1,69 @@
+"""Doors, opened in front of an engine for the length of a test, on ports that the system chooses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import httpx
+from prometheus_client import CollectorRegistry
+
+from service.auth import Keyring
+from service.doors import Doors
+from service.metrics import Metrics
+from service.rest.app import create_app
+from service.rest.server import HttpServer, listen
+from service.rpc.server import RpcServer
+from service.settings import Settings
+from tests.service.echo import EchoEngine
+
+
+def settings(**chosen: Any) -> Settings:
+    """Settings that no environment reaches, with ports of the system's choice and no waiting."""
+    defaults = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "linger_s": 0.0}
+    return Settings(_env_file=None, **{**defaults, **chosen})
+
+
+def make_doors(engine: EchoEngine, keyring: Keyring | None = None, **chosen: Any) -> Doors:
+    return Doors(engine, settings(**chosen), Metrics(CollectorRegistry()), keyring=keyring)
+
+
+@asynccontextmanager
+async def http_client(doors: Doors, admin_key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application itself, with no network between."""
+    app = create_app(doors, version="1", admin_key=admin_key)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://depth") as client:
+        yield client
+
+
+@asynccontextmanager
+async def http_server(doors: Doors) -> AsyncIterator[int]:
+    """The real server; yields its port."""
+
+    async def nothing() -> None:
+        return
+
+    with listen(doors.settings) as listener:
+        server = HttpServer(
+            create_app(doors, version="1"), doors.settings, hold_out=nothing, let_finish=doors.streams.drain
+        )
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.close()
+            await serving
+
+
+@asynccontextmanager
+async def grpc_channel(doors: Doors, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to the real gRPC server."""
+    server = RpcServer(doors)
+    port = await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", **options) as channel:
+            yield channel
+    finally:
+        await server.stop()

@@ -1,0 +1,44 @@
+import re
+
+from service.rest.errors import STATUS
+from service.rest.openapi import ANSWER_HEADERS
+from service.rest.options import DEPTH_NAMES
+from tests.service.echo import EchoEngine
+from tests.service.opened import http_client, make_doors
+
+
+async def test_the_documentation_needs_nothing_from_elsewhere() -> None:
+    async with http_client(make_doors(EchoEngine())) as client:
+        page = (await client.get("/docs")).text
+        assert not re.findall(r"(?:src|href)=.(?:https?:)?//", page)
+        local = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(local) == 3
+        for url in local:
+            assert (await client.get(url)).status_code == 200, url
+        assert '"validatorUrl": null' in page
+
+
+async def test_it_knows_every_option_and_no_other() -> None:
+    async with http_client(make_doors(EchoEngine())) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    for path in ("/v1/depth", "/v1/depth/batch"):
+        call = paths[path]["post"]
+        assert {each["name"] for each in call["parameters"] if each["in"] == "query"} == set(DEPTH_NAMES)
+        form = call["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert set(form) == set(DEPTH_NAMES) | {"image"}
+
+
+async def test_it_knows_every_header_of_an_answer_and_every_status_of_an_error() -> None:
+    async with http_client(make_doors(EchoEngine())) as client:
+        document = (await client.get("/openapi.json")).json()
+        answer = await client.post("/v1/depth", content=b"photo")
+    ours = {name for name in answer.headers if name.startswith(("x-depth", "x-request", "server-timing"))}
+    assert {name.lower() for name in ANSWER_HEADERS} == ours
+    responses = document["paths"]["/v1/depth"]["post"]["responses"]
+    assert {str(int(status)) for status in STATUS.values()} <= set(responses)
+
+
+async def test_it_lists_the_other_routes_too() -> None:
+    async with http_client(make_doors(EchoEngine()), admin_key="master") as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    assert {"/livez", "/readyz", "/metrics", "/v1/models", "/admin/reload"} <= set(paths)

@@ -1,0 +1,253 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from service.auth import ApiKey, Keyring, hash_key
+from service.doors import Doors
+from service.errors import InvalidImage, Overloaded
+from tests.service.echo import EchoEngine
+from tests.service.opened import http_server, make_doors
+
+
+@asynccontextmanager
+async def stream(doors: Doors, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
+    async with (
+        http_server(doors) as port,
+        asyncio.timeout(10),
+        connect(f"ws://127.0.0.1:{port}/v1/stream?{query}", **options) as socket,
+    ):
+        yield socket
+
+
+async def refusal(doors: Doors, query: str = "", **options: Any) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as refused:
+        async with stream(doors, query, **options):
+            pass
+    response = refused.value.response
+    return response.status_code, json.loads(response.body)["error"]["code"]
+
+
+async def told(socket: ClientConnection) -> dict[str, Any]:
+    text = await socket.recv()
+    assert isinstance(text, str)
+    return json.loads(text)
+
+
+async def test_each_frame_is_answered_by_its_reading_and_its_map() -> None:
+    async with stream(make_doors(EchoEngine()), "format=npy&size=model") as socket:
+        for number, image in enumerate((b"one", b"two")):
+            await socket.send(image)
+            reading = await told(socket)
+            assert reading["frame"] == number
+            assert (reading["scale"], reading["unit"], reading["invalid"]) == (1 / 256, "metre", "0")
+            assert reading["timings_ms"]["predict"] == 3.0
+            assert await socket.recv() == image + b"|npy|model"
+
+
+async def test_a_frame_that_fails_is_told_and_harms_no_other() -> None:
+    engine = EchoEngine()
+    async with stream(make_doors(engine)) as socket:
+        engine.error = Overloaded("full", retry_after_s=0.5)
+        await socket.send(b"one")
+        assert (await told(socket))["error"] == {
+            "code": "overloaded",
+            "message": "full",
+            "retry_after_ms": 500,
+        }
+        engine.error = RuntimeError("/secret")
+        await socket.send(b"two")
+        assert (await told(socket))["error"]["code"] == "internal"
+        engine.error = None
+        await socket.send(b"three")
+        assert (await told(socket))["frame"] == 2
+        assert await socket.recv() == b"three|png16|input"
+
+
+async def test_a_client_that_says_end_has_its_answers_first() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    async with stream(make_doors(engine)) as socket:
+        await socket.send(b"one")
+        await socket.send("end")
+        await engine.until_in_flight(1)
+        engine.gate.set()
+        assert (await told(socket))["frame"] == 0
+        assert await socket.recv() == b"one|png16|input"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1000
+
+
+async def test_a_client_that_hangs_up_frees_its_places() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine)
+    async with stream(doors) as socket:
+        for _ in range(3):
+            await socket.send(b"photo")
+        await engine.until_in_flight(3)
+        socket.transport.abort()
+        await engine.until_in_flight(0)
+    assert engine.cancelled == 3
+    assert len(doors.streams) == 0
+    assert doors.budget.held_bytes == 0
+
+
+async def test_no_more_frames_are_in_flight_than_allowed() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    async with stream(make_doors(engine, max_stream_frames=2)) as socket:
+        for _ in range(6):
+            await socket.send(b"photo")
+        await engine.until_in_flight(2)
+        await asyncio.sleep(0.05)
+        assert engine.most_in_flight == 2
+        engine.gate.set()
+        for number in range(6):
+            assert (await told(socket))["frame"] == number
+            await socket.recv()
+    assert engine.most_in_flight == 2
+
+
+async def test_in_real_time_the_latest_frame_wins() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    async with stream(make_doors(engine), "mode=latest&max_in_flight=1") as socket:
+        for number in range(5):
+            await socket.send(b"%d" % number)
+        await engine.until_in_flight(1)
+        await asyncio.sleep(0.05)
+        engine.gate.set()
+        first, _, second, image = [await socket.recv() for _ in range(4)]
+        assert json.loads(first)["frame"] == 0
+        assert (json.loads(second)["frame"], json.loads(second)["skipped"]) == (4, 3)
+        assert image == b"4|png16|input"
+
+
+async def test_scale_smoothing_is_told_with_each_frame() -> None:
+    async with stream(make_doors(EchoEngine()), "scale_smoothing=0.5") as socket:
+        await socket.send(b"one")
+        assert (await told(socket))["smoothing_factor"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "format=bmp",
+        "mode=best",
+        "scale_smoothing=1",
+        "scale_smoothing=nan",
+        "max_in_flight=-1",
+        "frame_timeout_ms=0",
+        "format=ply",
+        "fromat=png16",
+    ],
+)
+async def test_a_stream_that_makes_no_sense_is_refused_before_it_opens(query: str) -> None:
+    assert await refusal(make_doors(EchoEngine()), query) == (400, "invalid_argument")
+
+
+async def test_a_text_message_that_is_not_the_end_is_a_mistake() -> None:
+    async with stream(make_doors(EchoEngine())) as socket:
+        await socket.send("hello")
+        assert (await told(socket))["error"]["code"] == "invalid_argument"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1003
+
+
+async def test_a_key_is_taken_from_headers_or_as_browsers_can_send_it() -> None:
+    keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
+
+    def doors() -> Doors:
+        return make_doors(EchoEngine(), keyring)
+
+    assert await refusal(doors()) == (401, "unauthenticated")
+    assert await refusal(doors(), subprotocols=["depth.v1", "key.wrong"]) == (401, "unauthenticated")
+    async with stream(doors(), additional_headers={"x-api-key": "right"}) as socket:
+        await socket.send(b"one")
+        assert (await told(socket))["frame"] == 0
+    async with stream(doors(), subprotocols=["depth.v1", "key.right"]) as socket:
+        assert socket.subprotocol == "depth.v1"
+        await socket.send(b"one")
+        assert (await told(socket))["frame"] == 0
+
+
+async def test_a_frame_over_the_key_s_rate_is_told_when_to_come_again() -> None:
+    keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=0.1, burst=1.0)])
+    async with stream(make_doors(EchoEngine(), keyring), additional_headers={"x-api-key": "right"}) as socket:
+        await socket.send(b"one")
+        await told(socket)
+        await socket.recv()
+        await socket.send(b"two")
+        error = (await told(socket))["error"]
+        assert error["code"] == "rate_limited"
+        assert 9000 < error["retry_after_ms"] <= 10_000
+
+
+async def test_no_more_streams_are_open_than_allowed() -> None:
+    doors = make_doors(EchoEngine(), max_streams=1)
+    async with http_server(doors) as port, connect(f"ws://127.0.0.1:{port}/v1/stream") as first:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{port}/v1/stream")
+        assert refused.value.response.status_code == 429
+        await first.close()
+        async with connect(f"ws://127.0.0.1:{port}/v1/stream") as second:
+            await second.send(b"one")
+            assert (await told(second))["frame"] == 0
+
+
+async def test_a_frame_beyond_the_bound_ends_the_stream_unread() -> None:
+    engine = EchoEngine()
+    async with stream(make_doors(engine, max_body_bytes=1000)) as socket:
+        await socket.send(b"x" * 1001)
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    assert engine.requests == []
+
+
+async def test_a_stream_that_brings_nothing_is_closed() -> None:
+    async with stream(make_doors(EchoEngine(), stream_idle_timeout_s=0.05)) as socket:
+        assert (await told(socket))["error"]["code"] == "deadline_exceeded"
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+
+
+async def test_a_closing_house_answers_the_frames_that_it_took() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine)
+    async with stream(doors) as socket:
+        await socket.send(b"one")
+        await engine.until_in_flight(1)
+        draining = asyncio.ensure_future(doors.streams.drain())
+        await asyncio.sleep(0.02)
+        assert not draining.done()
+        engine.gate.set()
+        assert (await told(socket))["frame"] == 0
+        assert await socket.recv() == b"one|png16|input"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+        await draining
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+
+
+async def test_a_bad_frame_is_the_frame_s_error_not_the_stream_s() -> None:
+    engine = EchoEngine()
+    engine.error = InvalidImage("not an image")
+    async with stream(make_doors(engine)) as socket:
+        for number in range(3):
+            await socket.send(b"junk")
+            reading = await told(socket)
+            assert (reading["frame"], reading["error"]["code"]) == (number, "invalid_image")

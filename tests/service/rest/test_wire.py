@@ -1,0 +1,218 @@
+"""What only a real connection shows: slow, rude, oversized and vanished clients."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from service.doors import Doors
+from tests.service.echo import EchoEngine
+from tests.service.opened import http_server, make_doors
+
+HEAD = b"POST /v1/depth HTTP/1.1\r\nhost: depth\r\n"
+
+
+@asynccontextmanager
+async def connection(doors: Doors) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with http_server(doors) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(10):
+                yield reader, writer
+        finally:
+            writer.close()
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+    return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+async def test_a_connection_answers_one_request_after_another() -> None:
+    async with connection(make_doors(EchoEngine())) as (reader, writer):
+        for body in (b"one", b"two"):
+            writer.write(HEAD + b"content-length: 3\r\n\r\n" + body)
+            status, _, answered = await answer(reader)
+            assert (status, answered) == (200, body + b"|png16|input")
+
+
+async def test_a_body_that_says_that_it_is_too_large_is_refused_unread() -> None:
+    engine = EchoEngine()
+    async with connection(make_doors(engine, max_body_bytes=100)) as (reader, writer):
+        writer.write(HEAD + b"content-length: 101\r\n\r\n")
+        status, headers, body = await answer(reader)
+        assert status == 413
+        assert headers["connection"] == "close"
+        assert json.loads(body)["error"]["code"] == "request_entity_too_large"
+    assert engine.requests == []
+
+
+async def test_a_body_that_turns_out_too_large_is_refused_while_it_comes() -> None:
+    async with connection(make_doors(EchoEngine(), max_body_bytes=100)) as (reader, writer):
+        writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            writer.write(b"28\r\n" + b"x" * 40 + b"\r\n")
+        assert (await answer(reader))[0] == 413
+
+
+async def test_a_client_that_sends_all_before_it_listens_still_hears_that_it_was_too_much() -> None:
+    async with (
+        http_server(make_doors(EchoEngine(), max_body_bytes=1000)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        response = await client.post("/v1/depth", content=b"x" * 5_000_000)
+    assert response.status_code == 413
+
+
+async def test_a_body_at_the_bound_is_taken() -> None:
+    async with connection(make_doors(EchoEngine(), max_body_bytes=100)) as (reader, writer):
+        writer.write(HEAD + b"content-length: 100\r\n\r\n" + b"x" * 100)
+        assert (await answer(reader))[0] == 200
+
+
+async def test_a_body_that_stalls_times_out() -> None:
+    doors = make_doors(EchoEngine(), body_timeout_s=0.05)
+    async with connection(doors) as (reader, writer):
+        writer.write(HEAD + b"content-length: 100\r\n\r\nxxx")
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (408, "close")
+    assert doors.budget.held_bytes == 0
+
+
+async def test_bodies_together_have_a_bound_and_give_back_what_they_held() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine, max_bodies_bytes=150)
+    async with http_server(doors) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        first = asyncio.ensure_future(client.post("/v1/depth", content=b"x" * 100))
+        await engine.until_in_flight(1)
+        refused = await client.post("/v1/depth", content=b"x" * 100)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        engine.gate.set()
+        assert (await first).status_code == 200
+        assert (await client.post("/v1/depth", content=b"x" * 100)).status_code == 200
+    assert doors.budget.held_bytes == 0
+
+
+async def test_a_client_that_hangs_up_frees_its_place() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine)
+    async with connection(doors) as (_, writer):
+        writer.write(HEAD + b"content-length: 3\r\n\r\none")
+        await engine.until_in_flight(1)
+        writer.close()
+        await engine.until_in_flight(0)
+    assert engine.cancelled == 1
+    assert doors.budget.held_bytes == 0
+
+
+async def test_a_client_that_hangs_up_in_a_batch_frees_all_its_places() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    body = b"".join(b'--x\r\ncontent-disposition: form-data; name="image"\r\n\r\nphoto\r\n' for _ in range(3))
+    async with connection(make_doors(engine)) as (_, writer):
+        head = HEAD.replace(b"/v1/depth", b"/v1/depth/batch")
+        head += b"content-type: multipart/form-data; boundary=x\r\n"
+        body += b"--x--\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await engine.until_in_flight(3)
+        writer.close()
+        await engine.until_in_flight(0)
+    assert engine.cancelled == 3
+
+
+async def test_a_client_that_hangs_up_in_the_middle_of_its_body_costs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    engine = EchoEngine()
+    doors = make_doors(engine)
+    async with connection(doors) as (_, writer):
+        writer.write(HEAD + b"content-length: 100\r\n\r\nxxx")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.close()
+    assert engine.requests == []
+    assert doors.budget.held_bytes == 0
+    assert "POST /v1/depth 499" in caplog.messages
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/depth HT", HEAD])
+async def test_a_head_that_never_ends_times_out(sent: bytes) -> None:
+    async with connection(make_doors(EchoEngine(), head_timeout_s=0.05)) as (reader, writer):
+        writer.write(sent)
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (408, "close")
+        assert await reader.read() == b""
+
+
+async def test_a_later_head_has_its_own_time() -> None:
+    async with connection(make_doors(EchoEngine(), head_timeout_s=0.1)) as (reader, writer):
+        for _ in range(3):
+            await asyncio.sleep(0.06)
+            writer.write(HEAD + b"content-length: 3\r\n\r\none")
+            assert (await answer(reader))[0] == 200
+        writer.write(HEAD)
+        assert (await answer(reader))[0] == 408
+
+
+async def test_the_time_of_a_head_is_not_the_time_of_its_answer() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    async with connection(make_doors(engine, head_timeout_s=0.03)) as (reader, writer):
+        writer.write(HEAD + b"content-length: 3\r\n\r\none")
+        await engine.until_in_flight(1)
+        await asyncio.sleep(0.06)
+        engine.gate.set()
+        assert (await answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize("junk", [b"x-junk: " + b"x" * 5000, b"x-j: x\r\n" * 1000])
+async def test_a_head_that_is_too_large_is_refused(junk: bytes) -> None:
+    async with connection(make_doors(EchoEngine(), max_head_bytes=4000)) as (reader, writer):
+        writer.write(HEAD + junk)
+        status, _, body = await answer(reader)
+        assert status == 431
+        assert json.loads(body)["error"]["code"] == "request_header_fields_too_large"
+
+
+async def test_a_large_body_is_not_taken_for_a_large_head() -> None:
+    async with connection(make_doors(EchoEngine(), max_head_bytes=200)) as (reader, writer):
+        writer.write(HEAD + b"content-length: 100000\r\n\r\n" + b"x" * 100_000)
+        assert (await answer(reader))[0] == 200
+
+
+async def test_what_is_no_http_is_answered_as_every_other_error() -> None:
+    async with connection(make_doors(EchoEngine())) as (reader, writer):
+        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        status, headers, body = await answer(reader)
+        assert (status, headers["connection"]) == (400, "close")
+        assert json.loads(body) == {
+            "error": {
+                "code": "bad_request",
+                "message": "this is not a valid HTTP request",
+                "request_id": None,
+            }
+        }
+
+
+async def test_an_idle_connection_is_closed_after_a_while() -> None:
+    async with connection(make_doors(EchoEngine(), keep_alive_s=1)) as (reader, writer):
+        writer.write(HEAD + b"content-length: 3\r\n\r\none")
+        await answer(reader)
+        assert await reader.read() == b""
+
+
+async def test_a_connection_too_many_is_told_to_come_again() -> None:
+    async with connection(make_doors(EchoEngine(), max_connections=1)) as (_, writer):
+        port = writer.get_extra_info("peername")[1]
+        reader, second = await asyncio.open_connection("127.0.0.1", port)
+        status, headers, _ = await answer(reader)
+        second.close()
+        assert (status, headers["retry-after"]) == (503, "1")
