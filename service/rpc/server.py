@@ -1,0 +1,125 @@
+"""The gRPC server: its limits, its health, its reflection and its certificate.
+
+It does not know what its services answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from service.doors import Doors
+from service.rpc.calls import Entrance
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import add_DepthServicer_to_server
+from service.rpc.servicer import DepthCalls
+from service.settings import Settings
+
+_ANSWER_BYTES = 1 << 30
+"""The largest answer: as float32, the most pixels that an image may have come to less than that."""
+_ENVELOPE_BYTES = 65_536
+"""What a message may hold beside its image."""
+_LAST_BYTES_S = 0.5
+_SERVICE = pb.DESCRIPTOR.services_by_name["Depth"].full_name
+
+
+class RpcServer:
+    """The gRPC door, from opening to closing.
+
+    Args:
+        doors: What it shares with the other doors.
+        add_services: Adds further services, and answers their full names.
+    """
+
+    def __init__(
+        self, doors: Doors, add_services: Callable[[grpc.aio.Server], list[str]] | None = None
+    ) -> None:
+        self._doors = doors
+        self._server = grpc.aio.server(interceptors=(Entrance(doors),), options=_options(doors.settings))
+        self._health = health.aio.HealthServicer()
+        self._announcing: set[asyncio.Task[None]] = set()
+        add_DepthServicer_to_server(DepthCalls(doors), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = [_SERVICE, *(add_services(self._server) if add_services else [])]
+        shown = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(shown, self._server)
+
+    async def start(self) -> int:
+        """Listen; answer the port.
+
+        Raises:
+            RuntimeError: The address cannot be had.
+        """
+        settings = self._doors.settings
+        address = f"{settings.host}:{settings.grpc_port}"
+        credentials = _credentials(settings)
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        await self.announce(ready=self._doors.ready)
+        await self._server.start()
+        return port
+
+    async def announce(self, *, ready: bool) -> None:
+        """Tell those who watch the server's health."""
+        status = health_pb2.HealthCheckResponse.NOT_SERVING
+        if ready:
+            status = health_pb2.HealthCheckResponse.SERVING
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    def announce_soon(self, *, ready: bool) -> None:
+        """Likewise, for those who cannot wait."""
+        task = asyncio.ensure_future(self.announce(ready=ready))
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
+
+    async def retire(self) -> None:
+        """Say, for good, that no more calls should come."""
+        await self._health.enter_graceful_shutdown()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Take no more calls; let those that run finish, for so long."""
+        stopping = asyncio.ensure_future(self._server.stop(timeout_s))
+        # Once per turn of the loop until the server no longer takes calls, so that none begins unseen.
+        await asyncio.sleep(0)
+        await self._doors.calls.wait_until_none()
+        # What runs now (watchers of health, idle reflection) never ends by itself; answers on their way do.
+        await self._server.stop(_LAST_BYTES_S)
+        await stopping
+
+    async def stop(self) -> None:
+        """Stop at once."""
+        await self._server.stop(None)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        # The defaults are 4 MiB in, which a photograph exceeds, and without bound out.
+        ("grpc.max_receive_message_length", settings.max_body_bytes + _ENVELOPE_BYTES),
+        ("grpc.max_send_message_length", _ANSWER_BYTES),
+        ("grpc.max_metadata_size", settings.max_head_bytes),
+        ("grpc.max_concurrent_streams", settings.max_calls_per_connection),
+        # Two servers on one port would share its connections without anybody knowing.
+        ("grpc.so_reuseport", 0),
+        # A peer that vanished without a word is noticed, and its calls cancelled.
+        ("grpc.keepalive_time_ms", round(settings.stalled_peer_s * 1e3)),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # Clients may do the same to us without being taken for attackers.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    authorities = None if settings.tls_client_ca is None else settings.tls_client_ca.read_bytes()
+    return grpc.ssl_server_credentials(
+        [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())],
+        root_certificates=authorities,
+        require_client_auth=authorities is not None,
+    )

@@ -1,0 +1,205 @@
+import asyncio
+import time
+
+import grpc
+import pytest
+
+from service.auth import ApiKey, Keyring, hash_key
+from service.errors import InvalidImage, Overloaded
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+from tests.service.echo import EchoEngine
+from tests.service.opened import grpc_channel, make_doors
+
+Call = grpc.aio.StreamStreamCall
+
+
+def frame(number: int, image: bytes = b"photo") -> pb.StreamRequest:
+    return pb.StreamRequest(frame=pb.Frame(id=number, image=image))
+
+
+async def opened(channel: grpc.aio.Channel, **config: object) -> Call:
+    call = DepthStub(channel).Stream()
+    await call.write(pb.StreamRequest(config=pb.StreamConfig(**config)))
+    return call
+
+
+async def ending(call: Call) -> grpc.StatusCode:
+    """The code that the stream ends with, nothing more being answered."""
+    try:
+        assert await call.read() is grpc.aio.EOF
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return await call.code()
+
+
+async def test_frames_are_answered_in_order_under_the_numbers_that_they_were_sent_with() -> None:
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+        call = await opened(channel, options=pb.Options(format=pb.FORMAT_NPY))
+        for number in (7, 3, 3, 2**63):
+            await call.write(frame(number, b"%d" % number))
+        await call.done_writing()
+        answers = [answer async for answer in call]
+    assert [answer.frame_id for answer in answers] == [7, 3, 3, 2**63]
+    assert [answer.depth.data for answer in answers] == [b"%d|npy|input" % n for n in (7, 3, 3, 2**63)]
+    assert answers[0].depth.request_id.endswith("/7")
+    assert all(answer.smoothing_factor == 1.0 for answer in answers)
+
+
+async def test_a_frame_that_fails_is_told_and_harms_no_other() -> None:
+    engine = EchoEngine()
+    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(5):
+        call = await opened(channel)
+        for number, error in enumerate(
+            (InvalidImage("no image"), Overloaded("full", retry_after_s=0.5), None)
+        ):
+            engine.error = error
+            await call.write(frame(number))
+            answer = await call.read()
+            assert answer.frame_id == number
+            if error is None:
+                assert answer.depth.data == b"photo|png16|input"
+            else:
+                assert (answer.error.code, answer.error.message) == (error.code, str(error))
+                assert answer.error.retry_after_ms == (500 if error.retry_after_s else 0)
+
+
+async def test_no_more_frames_are_in_flight_than_allowed_and_the_sender_is_held_back() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    big = b"x" * 1_000_000
+    async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(10):
+        call = await opened(channel)
+
+        async def send() -> None:
+            for number in range(20):
+                await call.write(frame(number, big))
+
+        sending = asyncio.ensure_future(send())
+        await engine.until_in_flight(3)
+        await asyncio.sleep(0.1)
+        assert engine.most_in_flight == 3
+        assert not sending.done()
+        engine.gate.set()
+        for number in range(20):
+            assert (await call.read()).frame_id == number
+        await sending
+    assert engine.most_in_flight <= 3
+
+
+async def test_a_client_may_ask_for_fewer_frames_in_flight_but_not_for_more() -> None:
+    for asked, had in ((1, 1), (100, 3), (0, 3)):
+        engine = EchoEngine()
+        engine.gate.clear()
+        async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(5):
+            call = await opened(channel, max_in_flight=asked)
+            for number in range(6):
+                await call.write(frame(number))
+            await engine.until_in_flight(had)
+            await asyncio.sleep(0.05)
+            assert engine.most_in_flight == had
+
+
+async def test_in_real_time_the_latest_frame_wins() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(5):
+        call = await opened(channel, mode=pb.MODE_LATEST_FRAME, max_in_flight=1)
+        for number in range(5):
+            await call.write(frame(number))
+        await engine.until_in_flight(1)
+        await asyncio.sleep(0.05)
+        engine.gate.set()
+        await call.done_writing()
+        answers = [(answer.frame_id, answer.skipped) async for answer in call]
+    assert answers == [(0, 0), (4, 3)]
+
+
+async def test_a_cancelled_stream_frees_its_places() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine)
+    async with grpc_channel(doors) as channel:
+        call = await opened(channel)
+        for number in range(3):
+            await call.write(frame(number))
+        await engine.until_in_flight(3)
+        call.cancel()
+        await engine.until_in_flight(0)
+    assert engine.cancelled == 3
+    assert len(doors.streams) == 0
+    assert doors.budget.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"mode": 99},
+        {"scale_smoothing": 1.0},
+        {"scale_smoothing": -0.1},
+        {"options": pb.Options(format=99)},
+        {"options": pb.Options(format=pb.FORMAT_PLY)},
+    ],
+)
+async def test_a_stream_that_makes_no_sense_is_refused(config: dict[str, object]) -> None:
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+        assert await ending(await opened(channel, **config)) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_begins_with_its_config_and_has_one() -> None:
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+        call = DepthStub(channel).Stream()
+        await call.write(frame(0))
+        assert await ending(call) is grpc.StatusCode.INVALID_ARGUMENT
+        call = DepthStub(channel).Stream()
+        await call.done_writing()
+        assert await ending(call) is grpc.StatusCode.INVALID_ARGUMENT
+        call = await opened(channel)
+        await call.write(pb.StreamRequest(config=pb.StreamConfig()))
+        assert await ending(call) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_frame_s_own_timeout_reaches_the_engine() -> None:
+    engine = EchoEngine()
+    async with grpc_channel(make_doors(engine, request_timeout_s=20.0)) as channel, asyncio.timeout(5):
+        call = await opened(channel, frame_timeout_ms=5000)
+        await call.write(frame(0))
+        await call.read()
+    assert engine.requests[0].deadline_s - time.monotonic() == pytest.approx(5.0, abs=1.0)
+
+
+async def test_each_frame_counts_against_the_key_s_rate() -> None:
+    keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=0.1, burst=2.0)])
+    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel, asyncio.timeout(5):
+        call = DepthStub(channel).Stream(metadata=(("x-api-key", "right"),))
+        await call.write(pb.StreamRequest(config=pb.StreamConfig()))
+        for number in range(3):
+            await call.write(frame(number))
+        answers = [await call.read() for _ in range(3)]
+    assert [answer.error.code for answer in answers] == ["", "", "rate_limited"]
+
+
+async def test_no_more_streams_are_open_than_allowed() -> None:
+    async with grpc_channel(make_doors(EchoEngine(), max_streams=1)) as channel, asyncio.timeout(5):
+        first = await opened(channel)
+        await first.write(frame(0))
+        await first.read()
+        second = await opened(channel)
+        assert await ending(second) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_closing_house_answers_the_frames_that_it_took_and_says_that_it_goes() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine)
+    async with grpc_channel(doors) as channel, asyncio.timeout(5):
+        call = await opened(channel)
+        await call.write(frame(0))
+        await engine.until_in_flight(1)
+        draining = asyncio.ensure_future(doors.streams.drain())
+        await asyncio.sleep(0.02)
+        assert not draining.done()
+        engine.gate.set()
+        assert (await call.read()).depth.data == b"photo|png16|input"
+        assert await ending(call) is grpc.StatusCode.UNAVAILABLE
+        await draining
