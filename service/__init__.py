@@ -1,4 +1,1 @@
-"""The counter: photographs in, depth maps out, over HTTP and gRPC alike.
-
-It does not know how networks are trained, and only its torch backend knows torch.
-"""
+"""The counter: depth over HTTP and gRPC, from images and from live video."""
