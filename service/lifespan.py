@@ -109,9 +109,9 @@ async def _herald(http: HttpServer, doors: Doors, ports: dict[str, int], started
     # What lives now lives for ever: the collector need not look through it again, with every request waiting.
     gc.collect()
     gc.freeze()
-    logger.info("ready", extra={**ports, "after_s": round(time.monotonic() - started_at_s, 3)})
     if doors.settings.ready_file is not None:
         _write_whole(doors.settings.ready_file, json.dumps({"pid": os.getpid(), **ports}))
+    logger.info("ready", extra={**ports, "after_s": round(time.monotonic() - started_at_s, 3)})
     return True
 
 

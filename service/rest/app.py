@@ -22,10 +22,11 @@ from service.rest.edge import Edge
 from service.rest.errors import error_body
 from service.rest.house import house_router
 from service.rest.openapi import DESCRIPTION, describe
+from service.rest.playground import add_playground
 from service.rest.stream import StreamEndpoint
 
-OPEN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/admin")
-"""What needs no API key; the admin calls have a key of their own."""
+OPEN_PATHS = ("/", "/static", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/admin")
+"""What needs no API key; the admin calls have a key of their own, and the page asks for the caller's."""
 _CODE_OF_STATUS: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -46,6 +47,7 @@ def create_app(doors: Doors, *, version: str, admin_key: str | None = None) -> F
     if admin_key is not None:
         app.include_router(admin_router(doors, admin_key))
     add_docs(app)
+    add_playground(app)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_middleware(Edge, doors=doors, open_paths=OPEN_PATHS)

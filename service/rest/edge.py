@@ -3,6 +3,7 @@
 It does not know what requests ask for. Plain ASGI, because every request pays for it.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth import bearer_key, current_caller
 from service.doors import Doors
+from service.errors import NotReady
 from service.logs import accept_request_id, current_request_id
 from service.rest.errors import CLIENT_CLOSED_REQUEST, ClientGone, answer_of
 from service.rest.exchange import Exchange
@@ -87,6 +89,11 @@ class Edge:
             if not self._is_open(scope["path"]):
                 current_caller.set(self._doors.keyring.admit(_presented_key(carried)))
             await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if exchange.status or not self._doors.closing:
+                raise
+            # The server has waited for this request for as long as it may.
+            await exchange.refuse(answer_of(NotReady("the server is closing", retry_after_s=1.0)))
         except ClientGone:
             exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as error:  # the transport's edge: nothing may leave it but an answer

@@ -11,6 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.rest.errors import error_body
 
+_FIRST_REQUEST_S = 0.5
+"""How long a closing house waits for the request of a client that has just come."""
+
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection, that has so long and so many bytes to say what it wants."""
@@ -24,6 +27,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_open = False
     _head_bytes = 0
     _deaf = False
+    _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing is closed too."""
@@ -62,6 +66,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_open = False
         self._stop_clock()
         super().on_headers_complete()
+        if self._ending and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close with the house: at once where nothing is asked, else after the answer.
+
+        A client that has just connected is likely to be sending its first request already.
+        """
+        if self._head_open or self.cycle is None:
+            self._ending = True
+            self._stop_clock()
+            self._head_timer = self.loop.call_later(_FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its clock is the WebSocket's from here on."""

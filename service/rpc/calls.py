@@ -13,7 +13,7 @@ import grpc
 
 from service.auth import bearer_key, current_caller
 from service.doors import Doors
-from service.errors import Unauthenticated
+from service.errors import NotReady, ServiceError
 from service.logs import accept_request_id, current_request_id
 from service.rpc.errors import Context, answer_of
 
@@ -35,6 +35,8 @@ class Entrance(grpc.aio.ServerInterceptor):
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
+        self.closed = False
+        """Whether further calls are refused: by a word of ours, where grpc would cancel them without one."""
 
     async def intercept_service(
         self,
@@ -50,12 +52,14 @@ class Entrance(grpc.aio.ServerInterceptor):
         key = bearer_key(_text(metadata.get("authorization")), _text(metadata.get("x-api-key")))
         try:
             current_caller.set(self._doors.keyring.admit(key))
-        except Unauthenticated as error:
+            if self.closed:
+                raise NotReady("the server is closing", retry_after_s=1.0)
+        except ServiceError as error:
             return self._refusing(handler, handler_call_details.method, error)
         return handler
 
     def _refusing(
-        self, handler: "grpc.RpcMethodHandler[Any, Any]", method: str, error: Unauthenticated
+        self, handler: "grpc.RpcMethodHandler[Any, Any]", method: str, error: ServiceError
     ) -> Handler:
         async def refuse(_: object, context: Context) -> None:
             async with Answering(self._doors, context, method):

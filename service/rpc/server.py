@@ -4,6 +4,7 @@ It does not know what its services answer.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import grpc
@@ -16,6 +17,8 @@ from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import add_DepthServicer_to_server
 from service.rpc.servicer import DepthCalls
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _ANSWER_BYTES = 1 << 30
 """The largest answer: as float32, the most pixels that an image may have come to less than that."""
@@ -37,7 +40,8 @@ class RpcServer:
         self, doors: Doors, add_services: Callable[[grpc.aio.Server], list[str]] | None = None
     ) -> None:
         self._doors = doors
-        self._server = grpc.aio.server(interceptors=(Entrance(doors),), options=_options(doors.settings))
+        self._entrance = Entrance(doors)
+        self._server = grpc.aio.server(interceptors=(self._entrance,), options=_options(doors.settings))
         self._health = health.aio.HealthServicer()
         self._announcing: set[asyncio.Task[None]] = set()
         add_DepthServicer_to_server(DepthCalls(doors), self._server)
@@ -83,13 +87,14 @@ class RpcServer:
 
     async def finish(self, timeout_s: float) -> None:
         """Take no more calls; let those that run finish, for so long."""
-        stopping = asyncio.ensure_future(self._server.stop(timeout_s))
-        # Once per turn of the loop until the server no longer takes calls, so that none begins unseen.
-        await asyncio.sleep(0)
-        await self._doors.calls.wait_until_none()
+        self._entrance.closed = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._doors.calls.wait_until_none()
+        except TimeoutError:
+            logger.warning("calls did not end within %g s", timeout_s)
         # What runs now (watchers of health, idle reflection) never ends by itself; answers on their way do.
         await self._server.stop(_LAST_BYTES_S)
-        await stopping
 
     async def stop(self) -> None:
         """Stop at once."""
