@@ -1,9 +1,11 @@
-"""Measure every preset and write presets.md: size, multiplications, latency and agreement of every backend.
+"""Measure every preset and write presets.md: its size, multiplications, and latency on every backend.
 
     python benchmarks/presets.py
 
 Backends take turns, and the fastest of their rounds counts, because whatever else the machine does only ever
-adds. Weights are random unless given; latency does not depend on them, agreement does a little.
+adds. On a machine that others use meanwhile, `--threads 1 --clock processor` counts processor time, which is
+what one idle core would need. Weights are random: latency does not depend on them. Agreement does, so
+`depth-export` says it of each checkpoint.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.atomic import replacing
 from model.config import PRESETS, preset
-from model.export import Uint8Network, export_onnx, export_openvino, measure_agreement
+from model.export import Uint8Network, export_onnx, export_openvino
 from model.exported import ExportedNetwork, describe
 from model.metadata import CheckpointMetadata
 from model.network import StudentNet, TeacherNet, build
@@ -49,19 +51,6 @@ class Row:
     """Multiply-accumulates for one image."""
     latency_s: dict[int, list[float]]
     """Seconds for one image, by batch size, in the order of BACKENDS."""
-    errors: tuple[float, float, float]
-    """Relative to eager: ONNX Runtime's largest, OpenVINO's largest, OpenVINO bf16's mean."""
-
-
-def enliven(network: TeacherNet | StudentNet) -> None:
-    """Let an untrained network's disparity vary over the image, as a trained one's does."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "gate" in name:
-                parameter.fill_(0.5)
-            if "disparity_heads" in name and parameter.ndim > 1:
-                parameter.normal_(std=0.5 * parameter[0].numel() ** -0.5, generator=generator)
 
 
 def count_multiplications(network: torch.nn.Module, height: int, width: int) -> float:
@@ -71,14 +60,19 @@ def count_multiplications(network: torch.nn.Module, height: int, width: int) -> 
     return float(counter.get_total_flops()) / 2
 
 
-def take_turns(predictors: list[Predict], batch: np.ndarray, rounds: int) -> list[float]:
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def take_turns(
+    predictors: list[Predict], batch: np.ndarray, rounds: int, clock: Callable[[], float]
+) -> list[float]:
     """Return the seconds an image in the fastest round of each, after one to warm up."""
     taken: list[list[float]] = [[] for _ in predictors]
     for _ in range(rounds + 1):
         for predict, times in zip(predictors, taken, strict=True):
-            start = time.perf_counter()
+            start = clock()
             predict(batch)
-            times.append((time.perf_counter() - start) / len(batch))
+            times.append((clock() - start) / len(batch))
     return [min(times[1:]) for times in taken]
 
 
@@ -109,7 +103,7 @@ def measure(
     latency_s = {}
     for size in arguments.batches:
         batch = generator.integers(0, 256, (size, height, width, 3), np.uint8)
-        latency_s[size] = take_turns(predictors, batch, arguments.rounds)
+        latency_s[size] = take_turns(predictors, batch, arguments.rounds, CLOCKS[arguments.clock])
     return Row(
         name=network.config.name,
         height=height,
@@ -117,11 +111,6 @@ def measure(
         parameters=sum(parameter.numel() for parameter in deployed.parameters()),
         multiplications=count_multiplications(deployed, height, width),
         latency_s=latency_s,
-        errors=(
-            measure_agreement(network, onnx).largest,
-            measure_agreement(network, ir).largest,
-            measure_agreement(network, ir, precision="bfloat16").mean,
-        ),
     )
 
 
@@ -139,8 +128,10 @@ def report(rows: list[Row], arguments: argparse.Namespace, load: float) -> Itera
     yield ""
     yield f"Measured on {datetime.date.today().isoformat()} by `python {shlex.join(sys.argv)}`."
     yield ""
-    yield f"- {processor()}, {os.cpu_count()} cores, {arguments.threads} threads for every backend"
+    yield f"- {processor()}, {os.cpu_count()} cores; every backend had {arguments.threads} thread(s)"
     yield f"- load average before: {load:.1f}; where it is not near 0, others were using the cores too"
+    if arguments.clock == "processor":
+        yield "- time is processor time: with one thread, what an idle core would need"
     yield (
         f"- torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, "
         f"OpenVINO {openvino.get_version().split('-')[0]}"
@@ -159,15 +150,6 @@ def report(rows: list[Row], arguments: argparse.Namespace, load: float) -> Itera
                 f"| {row.name} | {row.width}x{row.height} | {row.parameters / 1e6:.2f} "
                 f"| {row.multiplications / 1e9:.2f} | {batch} | " + " | ".join(cells) + " |"
             )
-    yield ""
-    weights = "pretrained encoders" if arguments.backbone_weights else "random weights"
-    yield f"Difference of disparity from the eager network, relative ({weights}, untrained decoders):"
-    yield ""
-    yield "| preset | size | ONNX Runtime fp32, largest | OpenVINO fp32, largest | OpenVINO bf16, mean |"
-    yield "| --- | --- | --- | --- | --- |"
-    for row in rows:
-        errors = " | ".join(f"{error:.1e}" for error in row.errors)
-        yield f"| {row.name} | {row.width}x{row.height} | {errors} |"
 
 
 def main() -> None:
@@ -176,21 +158,16 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--foundation-weights", type=Path, help="default: random")
-    parser.add_argument("--backbone-weights", type=Path, help="of teacher and student; default: random")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: only with --threads 1")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
     arguments = parser.parse_args()
+    if arguments.clock == "processor" and arguments.threads != 1:
+        parser.error(f"--clock processor needs --threads 1, not {arguments.threads}")
     torch.set_num_threads(arguments.threads)
     load, rows = os.getloadavg()[0], []
     for name in arguments.presets:
-        tiny = name.startswith("tiny")
-        network = build(
-            preset(name),
-            foundation_weights="random" if tiny else arguments.foundation_weights or "random",
-            backbone_weights="random" if tiny else arguments.backbone_weights or "random",
-        ).eval()
-        enliven(network)
+        network = build(preset(name), foundation_weights="random", backbone_weights="random").eval()
         for height, width in SIZES:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(measure(network, height, width, arguments, Path(folder)))
