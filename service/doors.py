@@ -73,9 +73,20 @@ class Doors:
         self.tracing = tracing or Tracing()
         self.streams = OpenStreams(settings.max_streams)
         self.budget = ByteBudget(settings.max_bodies_bytes)
+        metrics.open_streams.set_function(lambda: len(self.streams))
+        metrics.held_body_bytes.set_function(lambda: self.budget.held_bytes)
         self.calls = Calls()
         self.closing = False
         """Whether the house is closing: what was taken is answered, and nobody should send more."""
+
+    def count_refusal(self, door: str, reason: str) -> None:
+        """Count a request that never came as far as the engine, which counts for itself.
+
+        Args:
+            door: Which door refused it.
+            reason: The error's code: one of a few fixed words.
+        """
+        self.metrics.requests_rejected.labels(door, reason).inc()
 
     @property
     def ready(self) -> bool:

@@ -80,6 +80,10 @@ class Metrics:
             ("door",),
             registry=registry,
         )
+        self.open_streams = Gauge("depth_open_streams", "Streams that are open.", registry=registry)
+        self.held_body_bytes = Gauge(
+            "depth_held_body_bytes", "Bytes of requests that are held in memory.", registry=registry
+        )
         self.model_state = Gauge(
             "depth_model_state",
             "1 for the state that each version of a model is in.",

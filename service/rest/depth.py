@@ -19,11 +19,10 @@ from service.logs import current_request_id
 from service.request import DepthRequest
 from service.rest.answers import answer_headers, send_answer
 from service.rest.body import read_body, unless_gone
-from service.rest.errors import Headers, UnsupportedMediaType, answer_of, error_body
+from service.rest.errors import DOOR, Headers, UnsupportedMediaType, answer_of, error_body
 from service.rest.multipart import parse_form, write_mixed
 from service.rest.options import Pairs, depth_options, query_pairs, read_number
 
-DOOR = "http"
 IMAGE_PART = "image"
 """The name of a form's parts that are images; every other part is an option, as in the query."""
 _FORM = "multipart/form-data"

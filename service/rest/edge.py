@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth import bearer_key, current_caller
 from service.doors import Doors
-from service.errors import NotReady
+from service.errors import NotReady, RateLimited, Unauthenticated
 from service.logs import accept_request_id, current_request_id
-from service.rest.errors import CLIENT_CLOSED_REQUEST, ClientGone, answer_of
+from service.rest.errors import CLIENT_CLOSED_REQUEST, DOOR, ClientGone, HttpError, answer_of
 from service.rest.exchange import Exchange
 
 access = logging.getLogger("service.access")
@@ -98,6 +98,8 @@ class Edge:
             exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as error:  # the transport's edge: nothing may leave it but an answer
             answer = answer_of(error)
+            if isinstance(error, HttpError | Unauthenticated | RateLimited):
+                self._doors.count_refusal(DOOR, answer.code)
             if exchange.status:
                 raise  # half of an answer is out: only closing the connection tells the client
             await exchange.refuse(answer)

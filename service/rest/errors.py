@@ -30,6 +30,8 @@ from service.errors import (
 logger = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
+DOOR = "http"
+"""What this door is called in metrics."""
 CLIENT_CLOSED_REQUEST = 499
 """What logs and metrics say, by nginx's custom, of a client that hung up; it is never sent."""
 

@@ -13,10 +13,12 @@ import grpc
 
 from service.auth import bearer_key, current_caller
 from service.doors import Doors
-from service.errors import NotReady, ServiceError
+from service.errors import NotReady, RateLimited, ServiceError, Unauthenticated
 from service.logs import accept_request_id, current_request_id
 from service.rpc.errors import Context, answer_of
 
+DOOR = "grpc"
+"""What this door is called in metrics."""
 access = logging.getLogger("service.access")
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -99,6 +101,8 @@ class Answering:
         try:
             if isinstance(error, Exception):
                 answer = answer_of(error)
+                if isinstance(error, Unauthenticated | RateLimited):
+                    self._doors.count_refusal(DOOR, answer.code)
                 self._log(answer.status)
                 metadata = answer.trailing_metadata(self._request_id)
                 await self._context.abort(answer.status, answer.message, metadata)

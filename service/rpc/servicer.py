@@ -11,14 +11,12 @@ from service.doors import Doors
 from service.errors import InvalidArgument, NotReady
 from service.logs import current_request_id
 from service.request import DepthRequest
-from service.rpc.calls import Answering
+from service.rpc.calls import DOOR, Answering
 from service.rpc.convert import depth_options, to_model, to_response, to_stream_response
 from service.rpc.errors import Context
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthServicer
 from service.streaming import Frame, FrameStream
-
-DOOR = "grpc"
 
 
 class DepthCalls(DepthServicer):

@@ -70,3 +70,16 @@ async def test_a_closing_house_tells_clients_to_close_too() -> None:
         last = await client.post("/v1/depth", content=b"photo")
         assert last.status_code == 200
         assert last.headers["connection"] == "close"
+
+
+async def test_refusals_at_the_door_are_counted_by_their_reason() -> None:
+    doors = make_doors(EchoEngine(), Keyring(KEYRING))
+    async with http_client(doors) as client:
+        await client.post("/v1/depth", content=b"photo")
+        for _ in range(4):
+            await client.post("/v1/depth", content=b"photo", headers={"x-api-key": "right"})
+        await client.post("/v1/depth/batch", content=b"photo", headers={"x-api-key": "right"})
+        figures = (await client.get("/metrics")).text
+    assert 'depth_requests_rejected_total{door="http",reason="unauthenticated"} 1.0' in figures
+    assert 'depth_requests_rejected_total{door="http",reason="rate_limited"} 2.0' in figures
+    assert 'depth_requests_rejected_total{door="http",reason="unsupported_media_type"} 1.0' in figures

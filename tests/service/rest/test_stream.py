@@ -193,9 +193,10 @@ async def test_a_frame_over_the_key_s_rate_is_told_when_to_come_again() -> None:
         assert 9000 < error["retry_after_ms"] <= 10_000
 
 
-async def test_no_more_streams_are_open_than_allowed() -> None:
+async def test_no_more_streams_are_open_than_allowed_and_figures_say_how_many() -> None:
     doors = make_doors(EchoEngine(), max_streams=1)
     async with http_server(doors) as port, connect(f"ws://127.0.0.1:{port}/v1/stream") as first:
+        assert doors.metrics.registry.get_sample_value("depth_open_streams") == 1
         with pytest.raises(InvalidStatus) as refused:
             await connect(f"ws://127.0.0.1:{port}/v1/stream")
         assert refused.value.response.status_code == 429

@@ -1,0 +1,135 @@
+"""Certificates and keys on both doors of a real process."""
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from service.auth import hash_key, new_key
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+from tests.e2e.process import running
+
+PHOTO = pb.PredictRequest(image=b"photo")
+
+
+class Authority:
+    """Signs certificates for as long as a test runs."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self.certificate = folder / f"{name}.pem"
+        self._key = folder / f"{name}.key"
+        self._openssl("req", "-x509", "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.certificate)
+
+    def sign(self, name: str) -> tuple[Path, Path]:
+        """Answer a certificate for this machine, and its key."""
+        certificate, key, request = (self._folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
+        names = self._folder / "names"
+        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        self._openssl("req", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        command = ("openssl", "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key)
+        command += ("-CAcreateserial", "-extfile", names, "-out", certificate)
+        subprocess.run(command, check=True, capture_output=True)
+        return certificate, key
+
+    @staticmethod
+    def _openssl(*arguments: object) -> None:
+        kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        subprocess.run(("openssl", *map(str, (*arguments, *kind))), check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"), "authority")
+
+
+def secure_channel(port: int, authority: Authority, client: tuple[Path, Path] | None = None) -> grpc.Channel:
+    certificate, key = (None, None) if client is None else (path.read_bytes() for path in client)
+    credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes(), key, certificate)
+    return grpc.secure_channel(f"localhost:{port}", credentials)
+
+
+def trusting(authority: Authority, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority.certificate)
+    if client is not None:
+        context.load_cert_chain(*client)
+    return context
+
+
+def test_with_a_certificate_both_doors_speak_tls_only(authority: Authority) -> None:
+    certificate, key = authority.sign("server")
+    with running(DEPTH_TLS_CERT=certificate, DEPTH_TLS_KEY=key) as process:
+        url = f"https://localhost:{process.http_port}/v1/depth"
+        answer = httpx.post(url, content=b"photo", verify=trusting(authority))
+        assert answer.content == b"photo|png16|input"
+        with connect(f"wss://localhost:{process.http_port}/v1/stream", ssl=trusting(authority)) as stream:
+            stream.send(b"photo")
+            assert '"frame":0' in stream.recv(timeout=5)
+        with secure_channel(process.grpc_port, authority) as channel:
+            assert DepthStub(channel).Predict(PHOTO).data == b"photo|png16|input"
+        with pytest.raises(httpx.TransportError):
+            httpx.post(url.replace("https", "http"), content=b"photo")
+        with pytest.raises(httpx.ConnectError):  # an authority that nobody here trusts
+            httpx.post(url, content=b"photo")
+        with (
+            grpc.insecure_channel(f"localhost:{process.grpc_port}") as channel,
+            pytest.raises(grpc.RpcError) as refused,
+        ):
+            DepthStub(channel).Predict(PHOTO, timeout=5)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_clients_show_certificates_where_they_are_asked_for(authority: Authority) -> None:
+    certificate, key = authority.sign("server")
+    client = authority.sign("client")
+    with running(
+        DEPTH_TLS_CERT=certificate, DEPTH_TLS_KEY=key, DEPTH_TLS_CLIENT_CA=authority.certificate
+    ) as process:
+        url = f"https://localhost:{process.http_port}/v1/depth"
+        known = trusting(authority, client)
+        assert httpx.post(url, content=b"photo", verify=known).status_code == 200
+        with secure_channel(process.grpc_port, authority, client) as channel:
+            assert DepthStub(channel).Predict(PHOTO).data == b"photo|png16|input"
+        with pytest.raises(httpx.TransportError):
+            httpx.post(url, content=b"photo", verify=trusting(authority))
+        with secure_channel(process.grpc_port, authority) as channel, pytest.raises(grpc.RpcError):
+            DepthStub(channel).Predict(PHOTO, timeout=5)
+
+
+def test_keys_open_both_doors_and_appear_in_no_log(tmp_path: Path) -> None:
+    user, admin = new_key(), new_key()
+    keys = tmp_path / "keys"
+    keys.write_text(f"ann {hash_key(user)} 1000\n")
+    admin_file = tmp_path / "admin"
+    admin_file.write_text(f"{admin}\n")
+    with (
+        running(DEPTH_API_KEYS=keys, DEPTH_ADMIN_KEY_FILE=admin_file, DEPTH_LOG_LEVEL="debug") as process,
+        grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel,
+    ):
+        for key, status, code in ((user, 200, 0), (admin, 401, 16), ("wrong-key", 401, 16)):
+            headers = {"authorization": f"Bearer {key}"}
+            answer = httpx.post(f"{process.url}/v1/depth", content=b"photo", headers=headers)
+            assert answer.status_code == status
+            _, call = _outcome(channel, key)
+            assert call == code
+        for key, status in ((admin, 204), (user, 401)):
+            headers = {"authorization": f"Bearer {key}"}
+            assert httpx.post(f"{process.url}/admin/reload", headers=headers).status_code == status
+        httpx.post(f"{process.url}/v1/depth?key={user}", content=b"photo")
+        assert httpx.get(f"{process.url}/readyz").status_code == 200
+    assert "ann" in process.text
+    for secret in (user, admin, "wrong-key"):
+        assert secret not in process.text
+
+
+def _outcome(channel: grpc.Channel, key: str) -> tuple[bytes, int]:
+    metadata = (("authorization", f"Bearer {key}"),)
+    try:
+        return DepthStub(channel).Predict(PHOTO, metadata=metadata).data, 0
+    except grpc.RpcError as error:
+        return b"", error.code().value[0]
