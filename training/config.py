@@ -169,12 +169,16 @@ def decisive(config: TrainConfig) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in a line each which settings differ, with their old and new values."""
+    """Say in a line each which settings differ, with their old and new values.
+
+    A setting that did not exist before is taken to have had its default.
+    """
+    then = decisive(TrainConfig()) | before
     missing = "(not there)"
     return [
-        f"{name}: was {before.get(name, missing)!r}, is now {now.get(name, missing)!r}"
+        f"{name}: was {then.get(name, missing)!r}, is now {now.get(name, missing)!r}"
         for name in sorted({*before, *now})
-        if before.get(name, missing) != now.get(name, missing)
+        if then.get(name, missing) != now.get(name, missing)
     ]
 
 

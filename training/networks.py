@@ -64,11 +64,6 @@ class Networks(nn.Module):
         """Return the parameters that learn, by name."""
         return {name: tensor for name, tensor in self.named_parameters() if tensor.requires_grad}
 
-    def train(self, mode: bool = True) -> "Networks":
-        """Switch modes of what is trained."""
-        super().train(mode)
-        return self
-
 
 def build_networks(config: TrainConfig, device: torch.device) -> Networks:
     """Build everything, or load it where the settings name a checkpoint.

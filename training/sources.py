@@ -77,7 +77,21 @@ def help_text() -> str:
     return "\n".join(parts)
 
 
+def read_config(line: str) -> Any:
+    """Read a line into the configuration of its reader.
+
+    Raises:
+        SourceError: The line cannot be understood.
+    """
+    return _parse(line)[1]
+
+
 def _open(line: str) -> tuple[SequenceDataset, float | None]:
+    reader, config, weight = _parse(line)
+    return reader.dataset(config), weight
+
+
+def _parse(line: str) -> tuple[Reader, Any, float | None]:
     kind, colon, rest = line.partition(":")
     if not colon or kind not in READERS:
         raise SourceError(f"{line!r} names no kind of data; expected {_kinds()}, as in kitti-raw:/data/kitti")
@@ -101,7 +115,7 @@ def _open(line: str) -> tuple[SequenceDataset, float | None]:
         config = reader.config(**values)
     except (TypeError, ValueError) as error:
         raise SourceError(f"{line!r}: {error}") from error
-    return reader.dataset(config), None if weight is None else _value(f"{line!r}: weight", weight, float)
+    return reader, config, None if weight is None else _value(f"{line!r}: weight", weight, float)
 
 
 def _value(where: str, text: str, kind: Any) -> Any:

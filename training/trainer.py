@@ -87,6 +87,9 @@ class Trainer:
         self._optimizer = build_optimizer(self._parameters, config.optimizer)
         self.average = AveragedWeights(self._parameters, config.schedule.ema_decay)
         self._on_best = on_best
+        if config.operation.compile:
+            # In place, so that names of parameters stay as they are.
+            networks.depth.compile()
         self._step = wrapped(TrainingStep(networks, config), process)
         self._log = RunLog(self._folder, tensorboard=config.operation.tensorboard, active=process.leads)
         self._recent: deque[float] = deque(maxlen=_RECENT)

@@ -1,0 +1,110 @@
+import json
+
+import cv2
+import pytest
+
+from model.checkpoint import load_checkpoint
+from model.metadata import read_metadata
+from tests.training.worlds import photograph
+from training.recipes import RECIPES
+from training.train import main
+
+
+@pytest.fixture
+def film(tmp_path):
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), photograph(4.0 * number))
+    return f"video:{folder}?fov_deg=77"
+
+
+def smoke(film, folder, *more):
+    return main(
+        ["smoke", "--data", film, "--folder", str(folder), "--schedule.steps", "3", "--batch.size", "2",
+         "--operation.log-every", "1", *more]
+    )  # fmt: skip
+
+
+def test_a_recipe_prints_its_plan_trains_and_writes_a_checkpoint(film, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert smoke(film, tmp_path / "run") == 0
+    said = caplog.text
+    for expected in (
+        "recipe    smoke",
+        "data      6 samples",
+        "tiny at 96x64",
+        "ms a step",
+        "GiB",
+        "step 3/3",
+    ):
+        assert expected in said
+    network, metadata = load_checkpoint(tmp_path / "run" / "student.safetensors")
+    assert metadata.provenance.recipe == "smoke"
+    assert metadata.provenance.steps == 3
+    assert metadata.scale.unit == "relative"
+    assert network.config.name == "tiny"
+
+
+def test_the_same_command_again_finds_the_run_finished(film, tmp_path):
+    smoke(film, tmp_path / "run")
+    before = (tmp_path / "run" / "log.jsonl").read_text()
+    assert smoke(film, tmp_path / "run") == 0
+    assert (tmp_path / "run" / "log.jsonl").read_text() == before
+
+
+def test_a_plan_alone_leaves_nothing_behind(film, tmp_path):
+    assert smoke(film, tmp_path / "run", "--operation.plan-only") == 0
+    assert not list(tmp_path.glob("run/*.safetensors"))
+
+
+def test_other_settings_in_the_same_folder_are_explained_without_a_traceback(film, tmp_path, caplog):
+    smoke(film, tmp_path / "run")
+    assert smoke(film, tmp_path / "run", "--optimizer.lr", "0.5") == 1
+    assert "optimizer.lr: was 0.001, is now 0.5" in caplog.text
+
+
+def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_path, caplog):
+    assert smoke("video:/nowhere?fov_deg=77", tmp_path / "run") == 1
+    assert "/nowhere" in caplog.text
+
+
+def test_a_student_is_distilled_from_a_teacher_of_the_same_data(film, tmp_path):
+    smoke(film, tmp_path / "first")
+    teacher = tmp_path / "first" / "student.safetensors"
+    assert smoke(film, tmp_path / "second", "--teacher", str(teacher)) == 0
+    lines = (tmp_path / "second" / "log.jsonl").read_text().splitlines()
+    assert {"scale", "category", "feature", "imitation"} <= set(json.loads(lines[0]))
+    parents = read_metadata(tmp_path / "second" / "student.safetensors").provenance.parents
+    assert [parent.role for parent in parents] == ["teacher"]
+
+
+def test_a_checkpoint_is_finetuned_from_its_weights(film, tmp_path):
+    smoke(film, tmp_path / "first")
+    first = tmp_path / "first" / "student.safetensors"
+    assert smoke(film, tmp_path / "second", "--initial", str(first), "--optimizer.lr", "0") == 0
+    assert read_metadata(tmp_path / "second" / "student.safetensors").provenance.parents[0].role == "initial"
+
+
+def test_a_checkpoint_of_another_model_is_refused_naming_the_difference(film, tmp_path, caplog):
+    smoke(film, tmp_path / "first")
+    first = str(tmp_path / "first" / "student.safetensors")
+    more = ("--initial", first, "--model.decoder-channels", "16", "16", "8", "8", "16")
+    assert smoke(film, tmp_path / "second", *more) == 1
+    assert "model.decoder_channels (16, 16, 8, 8, 8)" in caplog.text
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_known_by_its_own_name_and_says_what_it_is_for(name):
+    recipe = RECIPES[name]
+    assert recipe().recipe == name
+    assert recipe.__doc__
+
+
+def test_help_names_the_recipes_and_the_kinds_of_data(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in RECIPES)
+    assert "kitti-raw" in said
