@@ -77,9 +77,9 @@ def cuda_devices() -> int:
     """Return how many GPUs torch can use; torch is not imported where no driver shows a device."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) or find_spec("torch") is None:
         return 0
-    import torch
+    from service.backends.torch import device_count
 
-    return torch.cuda.device_count()
+    return device_count()
 
 
 def cores() -> int:

@@ -103,6 +103,11 @@ class TorchBackend:
             torch.cuda.empty_cache()
 
 
+def device_count() -> int:
+    """Return how many CUDA devices torch can use."""
+    return torch.cuda.device_count()
+
+
 def forward(network: DeployedNet, pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """Return float32 disparity (batch, height, width) of uint8 RGB (batch, height, width, 3)."""
     # uint8 channels last is float channels last without a copy of the layout.

@@ -64,8 +64,8 @@ def decode_image(
     """Decode a photograph and resize it to the network's size.
 
     Grey becomes RGB, 16 bits become 8, transparency shows white behind, CMYK is converted. A JPEG of at least
-    twice the network's size is decoded at the smallest fraction that is not below the network's size: quicker,
-    and 2.4 grey levels off on average, on a street at a quarter of its size.
+    twice the network's size is decoded at the smallest fraction that is not below it: quicker, and 2.4 grey
+    levels off on average, on a street at a quarter of its size.
 
     Args:
         image: A file's bytes, or RGB pixels.

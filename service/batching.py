@@ -1,0 +1,321 @@
+"""Batches of items for devices: everything that waits, as soon as a device is free.
+
+Plain asyncio: a free device never waits for company (unless told to, for items already known to be coming), a
+busy one finds a batch when it is done. It does not know what items are, or what a device does to them.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+from service.batch_cost import BatchCost
+from service.clock import Clock, MonotonicClock
+from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, ServiceError
+
+logger = logging.getLogger(__name__)
+
+ItemT = TypeVar("ItemT")
+ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Device(Protocol[ItemT_contra, ResultT_co]):
+    """Something that turns a batch into results, one batch at a time."""
+
+    async def available(self) -> None:
+        """Wait until a batch may be given to it."""
+
+    async def predict(self, items: Sequence[ItemT_contra]) -> Sequence[ResultT_co]:
+        """Answer one result for each item, in order.
+
+        Raises:
+            ServiceError: Every item of the batch is answered with it.
+            Exception: One of the items may be to blame, so each is tried again by itself.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """How batches are formed, and how much may wait."""
+
+    max_batch: int
+    max_items: int
+    """That wait or are on their way to waiting."""
+    delay_s: float = 0.0
+    """How long a free device waits, at most, for items that are known to be coming."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Generic[ResultT]):
+    """An item's result, and how it came about."""
+
+    result: ResultT
+    queue_s: float
+    predict_s: float
+    batch_size: int
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class _Entry(Generic[ItemT, ResultT]):
+    item: ItemT
+    order: tuple[int, int]
+    """Higher priorities first, then who came first."""
+    joined_s: float
+    future: asyncio.Future[Answered[ResultT]]
+    waiting: bool = True
+
+    def fail(self, error: ServiceError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Place(Generic[ItemT, ResultT]):
+    """A place that was given to an item, perhaps before the item itself is there."""
+
+    batcher: "Batcher[ItemT, ResultT]"
+    priority: int
+    deadline_s: float | None
+    coming: bool = True
+    """Whether the item is still on its way."""
+
+    async def submit(self, item: ItemT) -> Answered[ResultT]:
+        """Wait for the item's result.
+
+        Raises:
+            ServiceError: There is none; the class says why.
+        """
+        return await self.batcher.answer(self, item)
+
+
+class Batcher(Generic[ItemT, ResultT]):
+    """One queue for all devices that can do the same work.
+
+    Use it as ``async with``: leaving answers what was accepted, and refuses what comes meanwhile. Leaving by an
+    exception answers nothing more.
+
+    Args:
+        devices: Each gets a batch whenever it is free.
+        options: How.
+        cost: Predicts how long batches take, and is told how long they took.
+        clock: Monotonic seconds.
+        on_batch: Told of each batch that was answered: its size and its seconds.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device[ItemT, ResultT]],
+        options: BatchOptions,
+        cost: BatchCost,
+        clock: Clock | None = None,
+        on_batch: Callable[[int, float], None] = lambda size, seconds: None,
+    ) -> None:
+        self.options = options
+        self._devices = devices
+        self._cost = cost
+        self._clock = clock or MonotonicClock()
+        self._on_batch = on_batch
+        self._queue: list[_Entry[ItemT, ResultT]] = []
+        self._running: dict[int, tuple[float, list[_Entry[ItemT, ResultT]]]] = {}
+        self._places = 0
+        self._coming = 0
+        self._number = 0
+        self._closing = False
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._serve(*pair)) for pair in enumerate(self._devices)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing = True
+        try:
+            while self._places and error is None:
+                await self._wait_for_news()
+        finally:
+            self.abandon()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Refuse everything, and answer at once, with `NotReady`, what has not been answered."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        for entry in [*self._queue, *(entry for _, batch in self._running.values() for entry in batch)]:
+            entry.fail(NotReady("the service is stopping"))
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait, or are on their way to waiting."""
+        return self._coming + len(self._queue)
+
+    def predicted_wait_s(self, priority: int = 0) -> float:
+        """Return how long an item of this priority that comes now will wait for its batch to begin."""
+        now = self._clock.now()
+        free_in_s = [
+            max(0.0, began_s + self._cost.estimate_s(len(batch)) - now)
+            for began_s, batch in self._running.values()
+        ]
+        first_s = min(free_in_s) if len(free_in_s) == len(self._devices) else 0.0
+        ahead = self._coming + bisect_left(
+            self._queue, (-priority, self._number + 1), key=lambda entry: entry.order
+        )
+        whole_batches = ahead // self.options.max_batch
+        return first_s + whole_batches * self._cost.estimate_s(self.options.max_batch) / len(self._devices)
+
+    @contextmanager
+    def place(
+        self, *, priority: int = 0, deadline_s: float | None = None, after_s: float = 0.0
+    ) -> Iterator[Place[ItemT, ResultT]]:
+        """Hold a place for an item; leaving gives it back, whatever became of the item.
+
+        Args:
+            priority: Higher goes first.
+            deadline_s: The instant by which the caller wants his answer.
+            after_s: What he needs after the batch, to make an answer of the result.
+
+        Raises:
+            NotReady: Closing.
+            Overloaded: There is no room, or the deadline cannot be met; `retry_after_s` says when it could.
+        """
+        self._admit(priority, deadline_s, after_s)
+        place = Place(batcher=self, priority=priority, deadline_s=deadline_s)
+        self._places += 1
+        self._coming += 1
+        try:
+            yield place
+        finally:
+            self._places -= 1
+            self._arrive(place)
+
+    async def answer(self, place: Place[ItemT, ResultT], item: ItemT) -> Answered[ResultT]:
+        """Queue the item of a place and wait for its result; see `Place.submit`."""
+        self._number += 1
+        entry: _Entry[ItemT, ResultT] = _Entry(
+            item=item,
+            order=(-place.priority, self._number),
+            joined_s=self._clock.now(),
+            future=asyncio.get_running_loop().create_future(),
+        )
+        timer = None
+        if place.deadline_s is not None:
+            expired = DeadlineExceeded("the request's deadline passed before it was answered")
+            timer = self._clock.call_at(place.deadline_s, lambda: entry.fail(expired))
+        insort(self._queue, entry, key=lambda entry: entry.order)
+        self._arrive(place)
+        try:
+            return await entry.future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if entry.waiting:
+                self._queue.remove(entry)
+            if entry.future.done() and not entry.future.cancelled():
+                entry.future.exception()  # the caller may have been cancelled in the same turn of the loop
+
+    def _admit(self, priority: int, deadline_s: float | None, after_s: float) -> None:
+        if self._closing:
+            raise NotReady("this model is being put away")
+        wait_s = self.predicted_wait_s(priority)
+        if self.waiting >= self.options.max_items:
+            retry_after_s = max(wait_s, self._cost.estimate_s(1))
+            raise Overloaded(f"{self.waiting} images are waiting already", retry_after_s=retry_after_s)
+        if deadline_s is None or wait_s == 0.0:
+            return  # what an idle device does with a short deadline is worth a try: estimates may be stale
+        late_s = self._clock.now() + wait_s + self._cost.estimate_s(1) + after_s - deadline_s
+        if late_s > 0:
+            raise Overloaded(
+                f"the wait is {wait_s:.2f} s, and the deadline would pass by {late_s:.2f} s",
+                retry_after_s=late_s,
+            )
+
+    def _arrive(self, place: Place[ItemT, ResultT]) -> None:
+        if place.coming:
+            place.coming = False
+            self._coming -= 1
+        self._news.set()
+
+    async def _wait_for_news(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+    async def _serve(self, number: int, device: Device[ItemT, ResultT]) -> None:
+        while True:
+            await device.available()
+            while not self._queue:
+                await self._wait_for_news()
+            if self.options.delay_s:
+                await self._wait_for_company()
+            if batch := self._take():
+                try:
+                    await self._run(number, device, batch)
+                finally:
+                    self._running.pop(number, None)
+
+    async def _wait_for_company(self) -> None:
+        until_s = self._clock.now() + self.options.delay_s
+        timer = self._clock.call_at(until_s, self._news.set)
+        while self._coming and len(self._queue) < self.options.max_batch and self._clock.now() < until_s:
+            await self._wait_for_news()
+        timer.cancel()
+
+    def _take(self) -> list[_Entry[ItemT, ResultT]]:
+        """Take the first entries that somebody still waits for."""
+        taken = self._queue[: self.options.max_batch]
+        del self._queue[: len(taken)]
+        for entry in taken:
+            entry.waiting = False
+        return [entry for entry in taken if not entry.future.done()]
+
+    async def _run(
+        self, number: int, device: Device[ItemT, ResultT], batch: list[_Entry[ItemT, ResultT]]
+    ) -> None:
+        began_s = self._clock.now()
+        self._running[number] = (began_s, batch)
+        try:
+            results = await device.predict([entry.item for entry in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"the device answered {len(results)} results to {len(batch)} items")
+        except ServiceError as error:
+            for entry in batch:
+                entry.fail(error)
+        except Exception as error:  # whatever a device throws, its items are answered and its loop lives on
+            await self._blame(number, device, batch, error)
+        else:
+            seconds = self._clock.now() - began_s
+            self._cost.record(len(batch), seconds)
+            for entry, result in zip(batch, results, strict=True):
+                if not entry.future.done():
+                    queue_s = began_s - entry.joined_s
+                    answered = Answered(
+                        result=result, queue_s=queue_s, predict_s=seconds, batch_size=len(batch)
+                    )
+                    entry.future.set_result(answered)
+            self._on_batch(len(batch), seconds)
+
+    async def _blame(
+        self,
+        number: int,
+        device: Device[ItemT, ResultT],
+        batch: list[_Entry[ItemT, ResultT]],
+        error: Exception,
+    ) -> None:
+        """Find the item that makes a batch fail: try each by itself."""
+        if len(batch) == 1:
+            logger.error("an image failed by itself", exc_info=error)
+            batch[0].fail(InferenceFailed("the network failed on this image"))
+            return
+        logger.warning("a batch of %s failed; trying its images one by one", len(batch), exc_info=error)
+        for entry in batch:
+            await device.available()
+            if not entry.future.done():
+                await self._run(number, device, [entry])

@@ -1,0 +1,213 @@
+"""Named, versioned models: loaded beside those that serve, swapped in whole, drained when they go.
+
+What fails to load changes nothing about what serves. It does not know requests or images.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from service.answer import ModelInfo
+from service.backends import BackendError, Placement, choose
+from service.errors import InvalidArgument, NotReady, UnknownModel
+from service.metrics import UNKNOWN, Metrics
+from service.served import ServedModel
+from service.settings import Settings
+from service.shelf import Shelved, find_checkpoints, is_name
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT = "student"
+"""Answers requests that name no model, where a model is called so and none was named in the settings."""
+
+
+class Registry:
+    """The models that are served, kept in step with the folder that they lie in.
+
+    Use it as ``async with``: entering starts loading and returns at once; leaving drains every model.
+
+    Args:
+        settings: Where models lie, and how they are served.
+        metrics: Where loads are counted.
+        on_change: Called when a model becomes ready, or stops being so.
+
+    Raises:
+        BackendError: The devices that were asked for are not there.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, on_change: Callable[[], None]) -> None:
+        self._settings, self._metrics, self._on_change = settings, metrics, on_change
+        self._placement: Placement = choose(
+            settings.backend, settings.device, settings.instances, settings.threads
+        )
+        self._served: dict[str, list[ServedModel]] = {}
+        self._seen: dict[str, list[Shelved]] = {}
+        self._unloaded: set[str] = set()
+        self._looking = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._first_look: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        place = self._placement
+        logger.info("networks run on %s, %s: %s", place.backend, ", ".join(place.devices), place.reason)
+        self._first_look = asyncio.create_task(self.look())
+        if self._settings.watch_interval_s:
+            self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in (self._first_look, self._watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        models = [model for versions in self._served.values() for model in versions]
+        self._served.clear()
+        await asyncio.gather(*(model.close() for model in models), *self._leaving, return_exceptions=True)
+
+    @property
+    def default_name(self) -> str | None:
+        """Which model answers requests that name none."""
+        if self._settings.default_model is not None:
+            return self._settings.default_model
+        return _DEFAULT if _DEFAULT in self._served else next(iter(sorted(self._served)), None)
+
+    @property
+    def models(self) -> Sequence[ServedModel]:
+        """Every version of every model, the current one of each first."""
+        return [model for _, versions in sorted(self._served.items()) for model in versions]
+
+    def infos(self) -> list[ModelInfo]:
+        """Describe every version of every model."""
+        default = self.default_name
+        return [
+            model.info(default=model.name == default, current=index == 0)
+            for _, versions in sorted(self._served.items())
+            for index, model in enumerate(versions)
+        ]
+
+    def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
+        """Return the model that answers requests for a name and version, which may be left out.
+
+        Raises:
+            UnknownModel: There is none.
+            NotReady: It is loading, being rebuilt, or could not be loaded.
+        """
+        wanted = name or self.default_name
+        if wanted is None:
+            raise NotReady("no model is loaded yet", retry_after_s=1.0)
+        versions = self._served.get(wanted, [])
+        found = [model for model in versions if version in (None, model.version)]
+        if not found:
+            asked = f"{wanted!r}" if version is None else f"{wanted!r} of version {version!r}"
+            known = ", ".join(f"{model.name} {model.version}" for model in self.models) or "none yet"
+            raise UnknownModel(f"there is no model {asked[:80]}; expected one of {known}")
+        ready = next((model for model in found if model.state == "ready"), None)
+        if ready is None:
+            raise NotReady(f"model {wanted!r} is {found[0].state}", retry_after_s=1.0)
+        return ready
+
+    def label(self, name: str | None) -> str:
+        """Return what a model is called in metrics: one word for all that there are not."""
+        wanted = name or self.default_name
+        return wanted if wanted in self._served else UNKNOWN
+
+    async def wait_looked(self) -> None:
+        """Wait until every model that was there at the start has been tried."""
+        if self._first_look is not None:
+            await asyncio.wait([self._first_look])
+
+    async def look(self, name: str | None = None) -> None:
+        """Look through the folder now; load what is new or changed, and let go what is gone.
+
+        Args:
+            name: Loaded anew whether it changed or not.
+
+        Raises:
+            UnknownModel: No checkpoint has this name.
+            NotReady: The named model could not be loaded; what served before still serves.
+        """
+        async with self._looking:
+            found = await asyncio.to_thread(find_checkpoints, self._settings.models)
+            if name is not None:
+                if not is_name(name) or name not in found:
+                    raise UnknownModel(f"there is no checkpoint of a model {name[:80]!r}")
+                self._unloaded.discard(name)
+                self._seen.pop(name, None)
+            for gone in [model for model in self._served if model not in found]:
+                self._retire(self._served.pop(gone))
+                self._seen.pop(gone, None)
+            problem = None
+            for model, versions in found.items():
+                kept = versions[: self._settings.versions_kept]
+                if model in self._unloaded or self._seen.get(model) == kept:
+                    continue
+                self._seen[model] = kept
+                failed = await self._bring(model, kept, anew=model == name)
+                problem = failed if model == name else problem
+            self._on_change()
+            if problem is not None:
+                raise NotReady(f"model {name!r} could not be loaded, and what served before still serves")
+
+    async def unload(self, name: str) -> None:
+        """Drain a model and let it go; it stays away until it is asked for again.
+
+        Raises:
+            UnknownModel: It is not served.
+            InvalidArgument: It is the one that answers requests which name none.
+        """
+        if name not in self._served:
+            raise UnknownModel(f"there is no model {name[:80]!r}")
+        if name == self.default_name and len(self._served) > 1:
+            raise InvalidArgument(f"model {name!r} answers requests that name none; expected another")
+        self._unloaded.add(name)
+        self._retire(self._served.pop(name))
+        self._on_change()
+
+    async def _bring(self, name: str, wanted: list[Shelved], *, anew: bool) -> str | None:
+        """Make exactly these versions serve, newest first; return what went wrong, if anything did."""
+        before = self._served.get(name, [])
+        serving = {model.shelved: model for model in before if model.state != "failed" and not anew}
+        after, problem = [], None
+        for shelved in wanted:
+            model = serving.get(shelved)
+            if model is None:
+                model = ServedModel(shelved, self._settings, self._placement, self._metrics, self._on_change)
+                if not before:
+                    self._served.setdefault(name, []).append(model)  # to be seen while it loads
+                try:
+                    await model.open()
+                except BackendError as error:
+                    problem = str(error)
+                    logger.error("model %s could not be loaded: %s", name, error)
+                    model.fail("its checkpoint cannot be loaded; the server's log says why")
+                self._metrics.model_loads.labels(name, "failed" if model.problem else "loaded").inc()
+            after.append(model)
+        if problem is not None and any(model.state == "ready" for model in before):
+            for model in after:
+                if model not in before:
+                    self._retire([model])
+            return problem
+        self._served[name] = after
+        self._retire([model for model in before if model not in after])
+        return problem
+
+    def _retire(self, models: Sequence[ServedModel]) -> None:
+        """Let models go when they have answered what they accepted."""
+        for model in models:
+            task = asyncio.create_task(model.close())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _watch(self) -> None:
+        await self.wait_looked()
+        while True:
+            await asyncio.sleep(self._settings.watch_interval_s)
+            try:
+                await self.look()
+            except OSError as error:
+                logger.warning("the folder of models cannot be looked through: %s", error)

@@ -1,0 +1,276 @@
+"""One version of a model as it is served: its devices, its queue, and what it has done.
+
+It does not know which version is the current one, or what is in an image.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from model.metadata import CheckpointError, CheckpointMetadata, file_sha256, read_metadata
+from service.answer import ModelInfo, ModelState, ModelStatistics
+from service.backends import Backend, BackendError, BackendOptions, Placement, open_backend
+from service.batch_cost import BatchCost
+from service.batching import Batcher, BatchOptions
+from service.metrics import Metrics
+from service.settings import Settings
+from service.shelf import Shelved
+from service.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_VERSION_DIGITS = 8
+"""Of the content's hash, where a file has no version of its own."""
+_MEASUREMENTS = 3
+"""Of each batch size at warm-up; the quickest counts."""
+
+Image = np.ndarray
+Disparity = np.ndarray
+
+
+class ServedModel:
+    """A checkpoint on its devices, behind one queue.
+
+    Args:
+        shelved: Where the checkpoint lies.
+        settings: How it is to be served.
+        placement: Which backend on which devices.
+        metrics: Where batches and restarts are counted.
+        on_change: Called when the model becomes ready or stops being so.
+    """
+
+    def __init__(
+        self,
+        shelved: Shelved,
+        settings: Settings,
+        placement: Placement,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.name = shelved.name
+        self.version = shelved.version or "?"
+        self.shelved = shelved
+        self.problem: str | None = None
+        self._settings, self._placement, self._metrics, self._on_change = (
+            settings,
+            placement,
+            metrics,
+            on_change,
+        )
+        self._state: ModelState = "loading"
+        self._metadata: CheckpointMetadata | None = None
+        self._workers: list[Worker] = []
+        self._batcher: Batcher[Image, Disparity] | None = None
+        self._stack = AsyncExitStack()
+        self._work = _Done()
+
+    @property
+    def state(self) -> ModelState:
+        """What becomes of requests for it: only a `ready` model answers."""
+        return self._state
+
+    @property
+    def metadata(self) -> CheckpointMetadata:
+        """What the checkpoint says of itself; once it is loaded."""
+        if self._metadata is None:
+            raise RuntimeError(f"{self.name} is not loaded yet")
+        return self._metadata
+
+    @property
+    def batcher(self) -> Batcher[Image, Disparity]:
+        """The queue; once it is loaded."""
+        if self._batcher is None:
+            raise RuntimeError(f"{self.name} is not loaded yet")
+        return self._batcher
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width at which it sees images, in pixels."""
+        return self.metadata.config.height, self.metadata.config.width
+
+    @property
+    def hung(self) -> int:
+        """How many threads its backends never gave back."""
+        return sum(worker.hung for worker in self._workers)
+
+    async def open(self) -> None:
+        """Load, warm up and measure; afterwards it is ready.
+
+        Raises:
+            BackendError: It cannot be loaded; nothing of it remains.
+        """
+        path = self.shelved.path
+        try:
+            self._metadata = await asyncio.to_thread(read_metadata, path)
+            if self.shelved.version is None:
+                self.version = (await asyncio.to_thread(file_sha256, path))[:_VERSION_DIGITS]
+        except (CheckpointError, OSError) as error:
+            raise BackendError(str(error)) from error
+        try:
+            await self._open_devices(path)
+        except BaseException:
+            await self.close()
+            raise
+        self._become("ready")
+
+    async def _open_devices(self, path: Path) -> None:
+        for number, device in enumerate(self._placement.devices):
+            worker = Worker(
+                f"{self.name} on {device}",
+                partial(open_backend, self._placement.backend, path, self._options(device)),
+                hang_timeout_s=self._settings.hang_timeout_s,
+                on_change=partial(self._worker_changed, number),
+            )
+            self._stack.push_async_callback(worker.close)
+            await worker.start()
+            self._workers.append(worker)
+        curve_s = await self._measure(self._workers[0])
+        cost = BatchCost(curve_s)
+        # Two at least: while one image is in the network others arrive, and each batch has a cost of its own.
+        most = self._settings.max_batch or min(max(curve_s), max(2, cost.best_size()))
+        options = BatchOptions(
+            max_batch=most, max_items=self._settings.queue_items, delay_s=self._settings.batch_delay_s
+        )
+        self._batcher = await self._stack.enter_async_context(
+            Batcher(self._workers, options, cost, on_batch=self._batch_done)
+        )
+        milliseconds = ", ".join(f"{size}: {seconds * 1e3:.1f}" for size, seconds in curve_s.items())
+        logger.info("%s %s is ready; ms by batch size: %s", self.name, self.version, milliseconds)
+
+    async def _measure(self, worker: Worker) -> dict[int, float]:
+        backend = worker.backend
+        if backend is None:
+            raise BackendError(f"{self.name}: the backend was lost while it warmed up")
+        most = self._settings.max_batch or backend.max_batch
+        sizes = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
+        curve_s = {}
+        for size in sizes:
+            images = [np.zeros((backend.height, backend.width, 3), np.uint8)] * size
+            seconds = []
+            for _ in range(_MEASUREMENTS):
+                began_s = time.monotonic()
+                await worker.predict(images)
+                seconds.append(time.monotonic() - began_s)
+            curve_s[size] = min(seconds)
+        return curve_s
+
+    async def close(self) -> None:
+        """Answer what was accepted, refuse the rest, and let the devices go."""
+        if self._state != "failed":
+            self._become("draining")
+        await self._stack.aclose()
+
+    def abandon(self) -> None:
+        """Answer at once, with `NotReady`, whatever still waits."""
+        if self._batcher is not None:
+            self._batcher.abandon()
+
+    def fail(self, problem: str) -> None:
+        """Keep in mind why it could not be loaded."""
+        self.problem = problem
+        self._become("failed")
+
+    def info(self, *, default: bool, current: bool) -> ModelInfo:
+        """Describe it."""
+        metadata = self._metadata
+        config = None if metadata is None else metadata.config
+        factor = 1.0 if metadata is None else metadata.scale.factor
+        backends = [worker.backend for worker in self._workers if worker.backend is not None]
+        return ModelInfo(
+            name=self.name,
+            version=self.version,
+            state=self._state,
+            default=default,
+            current=current,
+            unit="relative" if metadata is None else metadata.scale.unit,
+            height=0 if config is None else config.height,
+            width=0 if config is None else config.width,
+            min_depth=0.0 if config is None else config.min_depth * factor,
+            max_depth=0.0 if config is None else config.max_depth * factor,
+            backend=backends[0].description if backends else self._placement.backend,
+            max_batch=0 if self._batcher is None else self._batcher.options.max_batch,
+            statistics=self._work.statistics(),
+            problem=self.problem,
+        )
+
+    def record(self, *, queue_s: float | None) -> None:
+        """Count an image that was answered, or one that failed where it has no `queue_s`."""
+        self._work.record(queue_s)
+
+    def devices_memory(self) -> dict[str, int]:
+        """Return the bytes that each device's allocator holds."""
+        held: dict[str, int] = {}
+        for device, worker in zip(self._placement.devices, self._workers, strict=False):
+            backend: Backend | None = worker.backend
+            held[device] = max(held.get(device, 0), 0 if backend is None else backend.memory_bytes())
+        return held
+
+    def _options(self, device: str) -> BackendOptions:
+        settings = self._settings
+        return BackendOptions(
+            device=device,
+            precision=settings.precision,
+            threads=self._placement.threads,
+            max_batch=settings.max_batch,
+            compile=settings.compile,
+            cache_dir=settings.cache_dir,
+            foundation_weights=settings.foundation_weights,
+        )
+
+    def _worker_changed(self, number: int, reason: str | None) -> None:
+        if reason is not None:
+            self._metrics.backend_restarts.labels(self.name, reason).inc()
+        if self._state in ("ready", "rebuilding"):
+            alive = any(worker.backend is not None for worker in self._workers)
+            self._become("ready" if alive else "rebuilding")
+
+    def _batch_done(self, size: int, seconds: float) -> None:
+        self._metrics.batch_size.labels(self.name).observe(size)
+        self._metrics.batch_seconds.labels(self.name).observe(seconds)
+        self._work.batch(size, seconds)
+
+    def _become(self, state: ModelState) -> None:
+        gauge = self._metrics.model_state
+        gauge.labels(self.name, self.version, self._state).set(0)
+        gauge.labels(self.name, self.version, state).set(1)
+        self._state = state
+        self._on_change()
+
+
+class _Done:
+    """What a model has done, counted."""
+
+    def __init__(self) -> None:
+        self._images = self._failed = 0
+        self._queue_s = 0.0
+        self._batches: dict[int, tuple[int, float]] = {}
+        self._last_used_s = 0.0
+
+    def record(self, queue_s: float | None) -> None:
+        if queue_s is None:
+            self._failed += 1
+        else:
+            self._images += 1
+            self._queue_s += queue_s
+
+    def batch(self, size: int, seconds: float) -> None:
+        count, total_s = self._batches.get(size, (0, 0.0))
+        self._batches[size] = (count + 1, total_s + seconds)
+        self._last_used_s = time.time()
+
+    def statistics(self) -> ModelStatistics:
+        return ModelStatistics(
+            images=self._images,
+            failed=self._failed,
+            batches=sum(count for count, _ in self._batches.values()),
+            queue_s=self._queue_s,
+            predict_s=sum(seconds for _, seconds in self._batches.values()),
+            batch_sizes=dict(sorted(self._batches.items())),
+            last_used_s=self._last_used_s,
+        )
