@@ -40,8 +40,8 @@ class FeatureProjections(nn.Module):
         )
 
     def forward(self, features: Features) -> Features:
-        """Return each level in the teacher's channels."""
-        return tuple(level(feature) for level, feature in zip(self.levels, features, strict=True))
+        """Return each level in the teacher's channels, in float32 whatever the student computes in."""
+        return tuple(level(feature.float()) for level, feature in zip(self.levels, features, strict=True))
 
 
 def feature_imitation(projected: Features, teacher: Features) -> Float[Tensor, " batch"]:

@@ -151,3 +151,12 @@ def test_pixels_that_are_not_kept_count_for_nothing():
 )
 def test_the_teacher_is_followed_unless_its_depth_explains_the_images_clearly_worse(student, teacher, kept):
     assert trusted(student, teacher, DepthImitationConfig(margin=0.01)).item() is kept
+
+
+def test_features_in_bfloat16_are_projected_in_float32():
+    """A network under autocast gives bfloat16 features, while the projections' weights are float32."""
+    projections = FeatureProjections([3], [5])
+    features = torch.randn(1, 3, 4, 4)
+    (half,) = projections((features.bfloat16(),))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, projections((features,))[0], rtol=0.05, atol=0.05)
