@@ -36,7 +36,7 @@ class ShipConfig:
     data: tuple[str, ...]
     """What it was trained on, in words for others: a run's own description names folders of one machine."""
     metres_per_unit: float | None = None
-    """What a unit of depth is worth, as `depth-evaluate` measures it on training frames; None: the run's own."""
+    """What a unit of depth is worth, as `depth-evaluate` measures it on training frames; or the run's."""
     notes: str = ""
     """Hardware, and whatever else a reader should know."""
     foundation_weights: WeightsSource = "hub"

@@ -129,8 +129,8 @@ async def test_the_end_under_load_loses_nothing() -> None:
         assert process.until("closed")["unanswered"] == 0
         said = Counter(line["message"] for line in process.lines)
     # What the server has answered, its clients have got.
-    assert outcomes["http answered"] == said["POST /v1/depth 200"] > 50
-    assert outcomes["grpc answered"] == said["Predict OK"] > 50
+    assert outcomes["http answered"] == said["POST /v1/depth 200"] > 10
+    assert outcomes["grpc answered"] == said["Predict OK"] > 10
     assert outcomes["http refused"] == outcomes["grpc UNAVAILABLE"] == 8
 
 
