@@ -78,7 +78,7 @@ class WorkPool:
 
         try:
             job = self._executor.submit(contextvars.copy_context().run, work)
-        except BaseException:
+        except BaseException:  # no thread was taken, whatever the reason
             self._free += 1
             raise
         job.add_done_callback(done)
@@ -101,7 +101,7 @@ class WorkPool:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._hand_on()  # it was this job's turn, and nobody is there to take it
-            else:
+            elif waiting in self._waiting:
                 self._waiting.remove(waiting)
             raise
 
@@ -113,7 +113,9 @@ class WorkPool:
 
     def _hand_on(self) -> None:
         """Give a free thread to the first job that waits."""
-        if self._waiting:
-            self._waiting.pop(0).turn.set_result(None)
-        else:
-            self._free += 1
+        while self._waiting:
+            turn = self._waiting.pop(0).turn
+            if not turn.done():  # cancelled in this very turn of the loop, and not yet gone
+                turn.set_result(None)
+                return
+        self._free += 1
