@@ -61,6 +61,11 @@ def configure_logging(level: str) -> None:
             "formatters": {"json": {"()": JsonFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
-            "loggers": {"uvicorn.access": {"propagate": False, "level": "CRITICAL"}},
+            "loggers": {
+                "uvicorn.access": {"propagate": False, "level": "CRITICAL"},
+                "uvicorn.error": {
+                    "level": "WARNING"
+                },  # what it says of every WebSocket names its whole query
+            },
         }
     )
