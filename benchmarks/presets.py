@@ -172,8 +172,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(measure(network, height, width, arguments, Path(folder)))
             print(rows[-1], flush=True)
-    with replacing(arguments.output) as partial:
-        partial.write_text("\n".join(report(rows, arguments, load)) + "\n")
+            # After every row, so that a run cut short leaves what it measured.
+            with replacing(arguments.output) as partial:
+                partial.write_text("\n".join(report(rows, arguments, load)) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from model.exported import EXPORT_KEY, ExportDescription, ExportedNetwork, descr
 from model.metadata import CheckpointMetadata, DepthScale, Provenance, file_sha256
 from tests.model.networks import lively
 
+# torch.export takes seconds on an idle core, and minutes on one that a training run shares.
+pytestmark = pytest.mark.timeout(400)
+
 SMALL_STUDENT = {"height": 64, "width": 96, "decoder_channels": (8, 8, 8, 8, 8)}
 """Overrides that leave the student its backbone, with TensorFlow's padding, and are quick to export."""
 
