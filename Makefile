@@ -2,25 +2,22 @@
 #
 # PYTHON       the interpreter, 3.11 or newer (python3)
 # VENV         where the virtual environment goes (.venv)
-# TORCH=cpu    installs PyTorch's CPU build, from its own index; without it pip takes the CUDA build: several GB
-# TORCH_INDEX  where that build is found, should your machine know another place for it
+# TORCH_INDEX  the address of PyTorch's index of CPU builds, as pytorch.org shows it under "Get Started" for Linux,
+#              pip and CPU; without it pip takes the CUDA build: several GB, and of no use where there is no GPU
 # CI=true      makes `make test` run what is marked slow, too; MARKS says it in pytest's words
 # TESTS        what `make test` runs (tests)
 
 PYTHON ?= python3
 VENV ?= .venv
-TORCH ?=
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 MARKS ?= $(if $(CI),,not slow)
 TESTS ?= tests
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UNINSTALLED = { echo 'make: pip failed; its reason stands above. `make $(MAKECMDGOALS)` again goes on from here.' >&2; exit 1; }
 
-ifeq ($(TORCH),cpu)
+ifneq ($(TORCH_INDEX),)
 CPU_TORCH := $(VENV)/.torch-cpu
-else ifneq ($(TORCH),)
-$(error TORCH=$(TORCH) is unknown: TORCH=cpu, or nothing for the build that pip takes by itself)
 endif
 
 .DEFAULT_GOAL := help
