@@ -173,7 +173,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     A setting that did not exist before is taken to have had its default.
     """
-    then = decisive(TrainConfig()) | before
+    then = {**decisive(TrainConfig()), **before}
     missing = "(not there)"
     return [
         f"{name}: was {then.get(name, missing)!r}, is now {now.get(name, missing)!r}"

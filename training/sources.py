@@ -2,11 +2,12 @@
 
     kitti-raw:/data/kitti?drives=2011_09_26_drive_0009_sync&stereo=no&weight=3
     video:drive.mp4?fov_deg=70
-    synthetic:?scenes=200
+    synthetic:?sequences=200
 
-The options are the fields of the reader's configuration, several values of one are joined by `,`; `weight` is
-the share of training samples that comes from this set, where every set has one. This module knows which
-readers there are, and nothing of what they read.
+The options are the fields of the reader's configuration, several values of one are joined by `,`. Two are for
+all: `weight` is the share of training samples that comes from this set, where every set has one; `withhold`
+takes away what is known (poses, stereo, intrinsics, labels). This module knows which readers there are, and
+nothing of what they read.
 """
 
 import dataclasses
@@ -23,9 +24,9 @@ from training.data.kitti_odometry import KittiOdometry, KittiOdometryConfig
 from training.data.kitti_raw import KittiRaw, KittiRawConfig
 from training.data.mixture import Mixture
 from training.data.sequence import SequenceDataset
+from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.data.video import Video, VideoConfig
-
-WEIGHT = "weight"
+from training.data.withheld import Fact, Withheld
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ READERS: Mapping[str, Reader] = {
     "kitti-odometry": Reader(config=KittiOdometryConfig, dataset=KittiOdometry, place="root"),
     "cityscapes": Reader(config=CityscapesConfig, dataset=Cityscapes, place="root"),
     "video": Reader(config=VideoConfig, dataset=Video, place="path"),
+    "synthetic": Reader(config=SyntheticConfig, dataset=SyntheticDataset, place=None),
 }
 
 
@@ -83,22 +85,31 @@ def read_config(line: str) -> Any:
     Raises:
         SourceError: The line cannot be understood.
     """
-    return _parse(line)[1]
+    return _parse(line).config
 
 
 def _open(line: str) -> tuple[SequenceDataset, float | None]:
-    reader, config, weight = _parse(line)
-    return reader.dataset(config), weight
+    source = _parse(line)
+    dataset = source.reader.dataset(source.config)
+    return Withheld(dataset, source.withhold) if source.withhold else dataset, source.weight
 
 
-def _parse(line: str) -> tuple[Reader, Any, float | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    reader: Reader
+    config: Any
+    weight: float | None
+    withhold: tuple[Fact, ...]
+
+
+def _parse(line: str) -> _Source:
     kind, colon, rest = line.partition(":")
     if not colon or kind not in READERS:
         raise SourceError(f"{line!r} names no kind of data; expected {_kinds()}, as in kitti-raw:/data/kitti")
     reader = READERS[kind]
     path, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
-    weight = options.pop(WEIGHT, None)
+    weight, withhold = options.pop("weight", None), options.pop("withhold", "")
     if reader.place is not None:
         if not path:
             raise SourceError(f"{line!r} has no path; expected {kind}:PATH")
@@ -115,7 +126,12 @@ def _parse(line: str) -> tuple[Reader, Any, float | None]:
         config = reader.config(**values)
     except (TypeError, ValueError) as error:
         raise SourceError(f"{line!r}: {error}") from error
-    return reader, config, None if weight is None else _value(f"{line!r}: weight", weight, float)
+    return _Source(
+        reader=reader,
+        config=config,
+        weight=None if weight is None else _value(f"{line!r}: weight", weight, float),
+        withhold=_value(f"{line!r}: withhold", withhold, tuple[Fact, ...]),
+    )
 
 
 def _value(where: str, text: str, kind: Any) -> Any:

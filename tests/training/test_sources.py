@@ -41,6 +41,8 @@ def test_a_path_may_hold_colons_and_an_option_may_be_none():
         ("kitti-raw:/data?min_motion_m=far", "min_motion_m is 'far'; expected a number"),
         ("video:/film.mp4?focal_px=700", "focal_px is '700'; expected 2 values"),
         ("video:/film.mp4", "expected focal_px, fov_deg or learn_intrinsics"),
+        ("synthetic:?withhold=weather", "withhold is 'weather'; expected poses, stereo"),
+        ("synthetic:/data", "has a path; expected synthetic"),
         ("video:/film.mp4?fov_deg=70&weight=much", "weight is 'much'; expected a number"),
     ],
 )
@@ -61,6 +63,11 @@ def test_several_lines_are_mixed_by_their_weights(tmp_path):
     mixture = open_sources([f"video:{first}?fov_deg=77&weight=3", f"video:{second}?fov_deg=77&weight=1"])
     assert len(mixture) == 10
     assert mixture.describe().startswith("75%")
+
+
+def test_facts_may_be_withheld_from_any_kind_of_data():
+    mixture = open_sources(["synthetic:?sequences=1&frames=2&withhold=poses,labels"])
+    assert mixture.describe().endswith("labels and poses withheld")
 
 
 def test_a_weight_for_some_only_is_refused(tmp_path):
