@@ -1,0 +1,198 @@
+"""Where the time of one training step goes, by stage.
+
+    python benchmarks/training_step.py --recipe student
+
+Each time is the least of several rounds, of the processor (what the work costs) and of the clock (what
+it takes here, with whatever else runs). The batch is noise of the real shape, with known poses and stereo;
+tokens are given, as from a cache; weights are random, because time does not depend on them.
+"""
+
+import dataclasses
+import datetime
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from model.config import preset
+from model.decoder import DepthOutput
+from model.network import TeacherNet, build
+from training.config import TrainConfig
+from training.data.batch import Batch
+from training.losses.feature_imitation import FeatureProjections
+from training.networks import Frozen, Networks, build_networks
+from training.optimizer import AveragedWeights, build_optimizer
+from training.recipes import RECIPES
+from training.step import training_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    recipe: str = "student"
+    """Of `training.recipes`; `distil` gets a teacher with random weights."""
+    precision: str = ""
+    """float32 or bfloat16; the recipe's own where empty."""
+    batch_size: int = 4
+    views: int = 3
+    """Before, after, and the other camera."""
+    pose_network: bool = False
+    """Whether the known poses teach the pose network too."""
+    compile: bool = False
+    rounds: int = 5
+    threads: int = 2
+    out: Path | None = None
+    """A JSON file."""
+
+
+class Answered(nn.Module):
+    """Answers what was worked out before, as leaves of a new graph."""
+
+    def __init__(self, output: DepthOutput) -> None:
+        super().__init__()
+        logits = output.category_logits
+        self.answer = DepthOutput(
+            disparities=tuple(leaf(each) for each in output.disparities),
+            features=tuple(leaf(each) for each in output.features),
+            category_logits=None if logits is None else leaf(logits),
+        )
+
+    def forward(self, image: Tensor) -> DepthOutput:
+        """Answer."""
+        return self.answer
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """Return a copy that collects gradients."""
+    return tensor.detach().clone().requires_grad_()
+
+
+def noise_batch(config: TrainConfig, settings: Settings, tokens: bool) -> Batch:
+    """Return a batch of the recipe's size; the camera drives forward a metre a frame."""
+    count, views, height, width = settings.batch_size, settings.views, config.model.height, config.model.width
+    pose = torch.eye(4).repeat(count, views, 1, 1)
+    moves = torch.tensor([[0.0, 0, 1], [0, 0, -1], [-0.54, 0, 0]])[:views]
+    pose[..., :3, 3] = moves
+    intrinsics = torch.tensor([[0.58 * width, 0, width / 2], [0, 0.58 * width, height / 2], [0, 0, 1]])
+    image = torch.rand(count, 3, height, width)
+    return Batch(
+        keys=tuple(map(str, range(count))),
+        image=image,
+        image_augmented=image.clone(),
+        sources=torch.rand(count, views, 3, height, width),
+        source_mask=torch.ones(count, views, dtype=torch.bool),
+        source_T_target=pose,
+        pose_known=torch.ones(count, views, dtype=torch.bool),
+        intrinsics=intrinsics.expand(count, 3, 3).contiguous(),
+        depth_m=None,
+        depth_is_label=torch.zeros(count, dtype=torch.bool),
+        tokens=tuple(torch.randn(count, 384, 14, 46) for _ in range(4)) if tokens else None,
+        source_time=torch.tensor([-1, 1, 0], dtype=torch.int8)[:views].expand(count, views),
+    )
+
+
+def networks_of(config: TrainConfig) -> Networks:
+    """Build the recipe's networks with random weights, and a teacher where the recipe distils."""
+    built = build_networks(config, torch.device("cpu"))
+    if config.recipe != "distil":
+        return built.train()
+    teacher = build(preset("teacher"), foundation_weights="random", backbone_weights="random")
+    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    projections = FeatureProjections(config.model.decoder_channels[:3], teacher.config.decoder_channels[:3])
+    foundation = teacher.foundation if isinstance(teacher, TeacherNet) else None
+    frozen = Frozen(teacher=teacher, foundation=foundation)
+    return Networks(built.depth, built.pose, None, projections, frozen).train()
+
+
+def least(run: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Return the milliseconds of processor and clock of the quickest round, after one to warm up."""
+    run()
+    taken = []
+    for _ in range(rounds):
+        processor, clock = time.process_time(), time.perf_counter()
+        run()
+        taken.append((time.process_time() - processor, time.perf_counter() - clock))
+    return 1000 * min(each[0] for each in taken), 1000 * min(each[1] for each in taken)
+
+
+def measure(settings: Settings) -> dict[str, tuple[float, float]]:
+    """Return the milliseconds of each stage."""
+    config = dataclasses.replace(
+        RECIPES[settings.recipe](), foundation_weights="random", backbone_weights="random"
+    )
+    if settings.precision:
+        config = dataclasses.replace(config, precision=settings.precision)
+    if not settings.pose_network:
+        config = dataclasses.replace(config, pose=dataclasses.replace(config.pose, supervision=0.0))
+    torch.manual_seed(0)
+    networks = networks_of(config)
+    if settings.compile:
+        networks.depth.compile()
+    tokens = settings.recipe == "distil" or config.model.foundation is not None
+    batch = noise_batch(config, settings, tokens)
+    low = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
+
+    def ask(network: nn.Module) -> DepthOutput:
+        with low:
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            semantic = isinstance(network, TeacherNet) and network.foundation is not None
+            return network(image, batch.tokens) if semantic else network(image)  # type: ignore[no-any-return]
+
+    def learn(step: Networks) -> None:
+        training_step(step, batch, config, 0).loss.backward()
+
+    def network_alone() -> None:
+        output = ask(networks.depth)
+        torch.stack([each.mean() for each in output.disparities]).sum().backward()
+
+    answered: nn.Module = Answered(ask(networks.depth))
+    frozen = networks.frozen
+    if frozen.teacher is not None:
+        with torch.no_grad():
+            frozen = Frozen(teacher=Answered(ask(frozen.teacher)).requires_grad_(False))  # type: ignore[arg-type]
+    losses_only = Networks(answered, networks.pose, None, networks.projections, frozen)  # type: ignore[arg-type]
+    parameters = networks.trainable()
+    optimizer, average = build_optimizer(parameters, config.optimizer), AveragedWeights(parameters, 0.999)
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        optimizer.step()
+        average.update(parameters, 1)
+
+    with torch.no_grad():
+        stages = {"network, forward": least(lambda: ask(networks.depth), settings.rounds)}
+        if networks.frozen.teacher is not None:
+            teacher = networks.frozen.teacher
+            stages["teacher, forward"] = least(lambda: ask(teacher), settings.rounds)
+    stages["network, forward and backward"] = least(network_alone, settings.rounds)
+    stages["poses and losses, forward and backward"] = least(lambda: learn(losses_only), settings.rounds)
+    stages["whole step, forward and backward"] = least(lambda: learn(networks), settings.rounds)
+    stages["clip, optimizer, average"] = least(update, settings.rounds)
+    return stages
+
+
+def main() -> None:
+    """Measure and print."""
+    settings = tyro.cli(Settings, description=__doc__)
+    torch.set_num_threads(settings.threads)
+    stages = measure(settings)
+    print(f"{settings.recipe} {settings.precision}, batch {settings.batch_size}, {settings.threads} threads")
+    for name, (processor, clock) in stages.items():
+        print(f"  {name:40s} {processor:8.0f} ms of processor {clock:8.0f} ms of clock")
+    if settings.out is not None:
+        what = {key: str(value) for key, value in dataclasses.asdict(settings).items()}
+        measured = {name: {"processor_ms": cpu, "clock_ms": clock} for name, (cpu, clock) in stages.items()}
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        where = {"date": today, "machine": platform.machine(), "torch": torch.__version__}
+        settings.out.write_text(json.dumps({**where, "settings": what, "stages": measured}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
