@@ -63,9 +63,7 @@ def configure_logging(level: str) -> None:
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {
                 "uvicorn.access": {"propagate": False, "level": "CRITICAL"},
-                "uvicorn.error": {
-                    "level": "WARNING"
-                },  # what it says of every WebSocket names its whole query
+                "uvicorn.error": {"level": "WARNING"},  # its word on a WebSocket names the whole query
             },
         }
     )

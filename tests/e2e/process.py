@@ -27,7 +27,12 @@ class Process:
 
     def __init__(self, command: tuple[str, ...], environment: dict[str, str]) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DEPTH_")}
-        defaults = {"DEPTH_HOST": "127.0.0.1", "DEPTH_HTTP_PORT": "0", "DEPTH_GRPC_PORT": "0"}
+        defaults = {
+            "DEPTH_MODELS": str(ROOT / "tests"),  # a folder that is there, whatever ships
+            "DEPTH_HOST": "127.0.0.1",
+            "DEPTH_HTTP_PORT": "0",
+            "DEPTH_GRPC_PORT": "0",
+        }
         self.lines: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._popen = subprocess.Popen(
@@ -99,11 +104,13 @@ class Process:
 
 
 @contextmanager
-def running(command: tuple[str, ...] = ECHO, **environment: object) -> Iterator[Process]:
+def running(
+    command: tuple[str, ...] = ECHO, ready_within_s: float = 300.0, **environment: object
+) -> Iterator[Process]:
     """Run a service until it is ready, and for as long as the ``with`` lasts."""
     process = Process(command, {name: str(value) for name, value in environment.items()})
     try:
-        process.until("ready")
+        process.until("ready", ready_within_s)
         yield process
     finally:
         process.kill()

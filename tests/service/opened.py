@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,7 +22,13 @@ from tests.service.echo import EchoEngine
 
 def settings(**chosen: Any) -> Settings:
     """Settings that no environment reaches, with ports of the system's choice and no waiting."""
-    defaults = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "linger_s": 0.0}
+    defaults = {
+        "models": Path(__file__).parent,
+        "host": "127.0.0.1",
+        "http_port": 0,
+        "grpc_port": 0,
+        "linger_s": 0.0,
+    }
     return Settings(_env_file=None, **{**defaults, **chosen})
 
 
