@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     )
 
     # Models
-    models: Path = PRETRAINED
+    models: Path = PRETRAINED / "student.safetensors"
     """A folder of checkpoints, NAME.safetensors or NAME/VERSION.safetensors; or one checkpoint."""
     default_model: str | None = None
     """Answers requests that name none; where None: `student` if there is one, else the first by name."""
