@@ -25,6 +25,7 @@ _ANSWER_BYTES = 1 << 30
 _ENVELOPE_BYTES = 65_536
 """What a message may hold beside its image."""
 _LAST_BYTES_S = 0.5
+_HEARD_S = 0.2
 _SERVICE = pb.DESCRIPTOR.services_by_name["Depth"].full_name
 
 
@@ -90,6 +91,8 @@ class RpcServer:
         self._entrance.closed = True
         try:
             async with asyncio.timeout(timeout_s):
+                # Clients that ask all the time hear our word first: once stopped, grpc only cancels calls.
+                await asyncio.sleep(_HEARD_S)
                 await self._doors.calls.wait_until_none()
         except TimeoutError:
             logger.warning("calls did not end within %g s", timeout_s)

@@ -131,7 +131,9 @@ async def test_the_end_under_load_loses_nothing() -> None:
     # What the server has answered, its clients have got.
     assert outcomes["http answered"] == said["POST /v1/depth 200"] > 10
     assert outcomes["grpc answered"] == said["Predict OK"] > 10
-    assert outcomes["http refused"] == outcomes["grpc UNAVAILABLE"] == 8
+    assert outcomes["http refused"] == 8
+    # grpc cancels the calls that reach it in the instant in which it stops; those were not begun either.
+    assert outcomes["grpc UNAVAILABLE"] + outcomes["grpc CANCELLED"] == 8
 
 
 async def test_a_second_signal_cuts_the_end_short() -> None:
