@@ -97,8 +97,8 @@ class Place(Generic[ItemT, ResultT]):
 class Batcher(Generic[ItemT, ResultT]):
     """One queue for all devices that can do the same work.
 
-    Use it as ``async with``: leaving answers what was accepted, and refuses what comes meanwhile. Leaving by an
-    exception answers nothing more.
+    Use it as ``async with``: leaving answers what was accepted, and refuses what comes meanwhile. Leaving by
+    an exception answers nothing more.
 
     Args:
         devices: Each gets a batch whenever it is free.
@@ -127,6 +127,7 @@ class Batcher(Generic[ItemT, ResultT]):
         self._coming = 0
         self._number = 0
         self._closing = False
+        self._abandoned = False
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -147,7 +148,7 @@ class Batcher(Generic[ItemT, ResultT]):
 
     def abandon(self) -> None:
         """Refuse everything, and answer at once, with `NotReady`, what has not been answered."""
-        self._closing = True
+        self._closing = self._abandoned = True
         for task in self._tasks:
             task.cancel()
         for entry in [*self._queue, *(entry for _, batch in self._running.values() for entry in batch)]:
@@ -199,6 +200,8 @@ class Batcher(Generic[ItemT, ResultT]):
 
     async def answer(self, place: Place[ItemT, ResultT], item: ItemT) -> Answered[ResultT]:
         """Queue the item of a place and wait for its result; see `Place.submit`."""
+        if self._abandoned:
+            raise NotReady("the service is stopping")
         self._number += 1
         entry: _Entry[ItemT, ResultT] = _Entry(
             item=item,
@@ -260,6 +263,8 @@ class Batcher(Generic[ItemT, ResultT]):
                     await self._run(number, device, batch)
                 finally:
                     self._running.pop(number, None)
+                    for entry in batch:  # only a loop that was cancelled leaves any unanswered
+                        entry.fail(NotReady("the service is stopping"))
 
     async def _wait_for_company(self) -> None:
         until_s = self._clock.now() + self.options.delay_s

@@ -328,6 +328,17 @@ async def test_abandoning_answers_everything_at_once() -> None:
         assert [type(result) for result in results] == [NotReady] * 3
 
 
+async def test_abandoning_answers_those_of_a_failed_batch_whose_own_turn_has_not_come() -> None:
+    clock = ManualClock()
+    device = TenfoldDevice(clock, poison=[1])
+    async with batcher([device], clock) as on:
+        tasks = start(on, 1, 2, 3)
+        await clock.advance(1.5)  # the batch has failed, and 1 is being tried by itself
+        on.abandon()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [NotReady] * 3
+
+
 class Chaos:
     """Random callers on random devices, under a clock that moves at random; the seed decides everything."""
 
@@ -366,7 +377,7 @@ class Chaos:
         self.outcomes[item] = outcome
 
     async def run(self) -> None:
-        async with self.on:
+        async with asyncio.timeout(30), self.on:
             tasks: list[asyncio.Task[None]] = []
             for item in range(60):
                 tasks.append(asyncio.create_task(self.caller(item)))
