@@ -21,8 +21,8 @@ class Withheld:
 
     Args:
         dataset: Knows them.
-        facts: `poses`: of all views through time. `stereo`: the other camera's views. `intrinsics`: a guess of
-            60 degrees' horizontal view replaces them. `labels`: depth then only serves to watch.
+        facts: `poses`: of all views through time. `stereo`: the other camera's views. `intrinsics`: a guess
+            of 60 degrees' horizontal view replaces them. `labels`: depth then only serves to watch.
     """
 
     def __init__(self, dataset: SequenceDataset, facts: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ does not know where the second image comes from.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -72,9 +72,41 @@ class PhotometricError:
 def box_mean(images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
     """Return the mean over each pixel's 3x3 neighbourhood, reflected at the border.
 
-    A sum of three rows and then of three columns: on a CPU it takes a third of the time of average pooling.
+    Sums of three rows and then of three columns: a fraction of the time of average pooling on a CPU.
     """
-    shape = images.shape
-    padded = functional.pad(images.reshape(-1, *shape[-2:]), (1, 1, 1, 1), mode="reflect")
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return ((rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9).reshape(shape)
+    mean: Float[Tensor, "*batch height width"] = _BoxMean.apply(images)  # type: ignore[no-untyped-call]
+    return mean
+
+
+class _BoxMean(torch.autograd.Function):
+    """With its own backward pass, because that of slices writes a whole image of zeros for each."""
+
+    @staticmethod
+    def forward(_context: Any, images: Tensor) -> Tensor:
+        rows = _three(images, -2)
+        # Reflection: the first row sees the second twice.
+        rows[..., 0, :] += images[..., 1, :]
+        rows[..., -1, :] += images[..., -2, :]
+        columns = _three(rows, -1)
+        columns[..., 0] += rows[..., 1]
+        columns[..., -1] += rows[..., -2]
+        return columns.div_(9)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        columns = _three(gradient, -1)
+        columns[..., 1] += gradient[..., 0]
+        columns[..., -2] += gradient[..., -1]
+        rows = _three(columns, -2)
+        rows[..., 1, :] += columns[..., 0, :]
+        rows[..., -2, :] += columns[..., -1, :]
+        return rows.div_(9)
+
+
+def _three(images: Tensor, dim: int) -> Tensor:
+    """Return each element plus its neighbours along a dimension, nothing being beyond the ends."""
+    last = images.shape[dim] - 1
+    total = images.clone()
+    total.narrow(dim, 1, last).add_(images.narrow(dim, 0, last))
+    total.narrow(dim, 0, last).add_(images.narrow(dim, 1, last))
+    return total
