@@ -1,0 +1,69 @@
+"""A backend whose answer is the green of the image, and which hangs and fails when a test says so."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from service.backends import BackendError, BackendOptions
+
+SIZE = (64, 96)
+"""Of the tiny preset's images."""
+POISON = 13
+"""A green that it cannot bear."""
+
+
+class GreenBackend:
+    """Answers disparity (1 + green) / 256, pixel by pixel, so that a mixed-up answer shows."""
+
+    description = "green"
+    height, width = SIZE
+    max_batch = 4
+
+    def __init__(self, house: "GreenHouse") -> None:
+        self._house = house
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        self._house.batches.append(len(images))
+        self._house.entered.set()
+        assert self._house.gate.wait(30)
+        if self._house.failing or (images[..., 1] == POISON).any():
+            raise ValueError("poison")
+        return (images[..., 1].astype(np.float32) + 1) / 256
+
+    def memory_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._house.closed += 1
+
+
+class GreenHouse:
+    """Opens green backends, and holds what they share.
+
+    Clear ``gate`` to make them hang; set ``failing`` to have every batch fail, ``error`` to have none opened.
+    """
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.failing = False
+        self.error: Exception | None = None
+        self.opened: list[Path] = []
+        self.closed = 0
+        self.batches: list[int] = []
+
+    def open(self, kind: str, checkpoint: Path, options: BackendOptions) -> GreenBackend:
+        self.opened.append(checkpoint)
+        if self.error is not None:
+            raise self.error
+        return GreenBackend(self)
+
+    def build(self) -> GreenBackend:
+        """Open one for no checkpoint in particular."""
+        return self.open("green", Path(), BackendOptions())
+
+    def break_down(self) -> None:
+        """Let no backend be opened any more."""
+        self.error = BackendError("broken")

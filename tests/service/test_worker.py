@@ -1,0 +1,125 @@
+"""A backend on its thread: what happens when it hangs, fails, or cannot be rebuilt."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from service.backends import BackendError
+from service.errors import InferenceFailed
+from service.worker import Worker
+from tests.service.green import POISON, SIZE, GreenHouse
+
+
+def image(green: int) -> np.ndarray:
+    return np.full((*SIZE, 3), green, np.uint8)
+
+
+def worker(house: GreenHouse, changes: list[str | None], hang_timeout_s: float = 5.0) -> Worker:
+    return Worker("green", house.build, hang_timeout_s=hang_timeout_s, on_change=changes.append)
+
+
+async def greens(on: Worker, *values: int) -> list[float]:
+    return [float(answer[0, 0]) * 256 - 1 for answer in await on.predict([image(value) for value in values])]
+
+
+async def test_it_answers_each_image_in_order() -> None:
+    on = worker(GreenHouse(), [])
+    await on.start()
+    assert await greens(on, 3, 1, 2) == [3, 1, 2]
+    await on.close()
+
+
+async def test_a_backend_that_cannot_be_built_is_an_error_at_the_start() -> None:
+    house = GreenHouse()
+    house.break_down()
+    with pytest.raises(BackendError, match="broken"):
+        await worker(house, []).start()
+
+
+async def test_a_batch_that_takes_too_long_is_answered_and_its_backend_replaced() -> None:
+    house, changes = GreenHouse(), []
+    on = worker(house, changes, hang_timeout_s=0.1)
+    await on.start()
+    house.gate.clear()
+    with pytest.raises(InferenceFailed, match="restarted"):
+        await greens(on, 1)
+    house.gate.set()
+    await asyncio.wait_for(on.available(), 5)
+    assert (changes, on.hung, len(house.opened)) == (["hung", None], 1, 2)
+    assert await greens(on, 7) == [7]
+    await on.close()
+
+
+async def test_while_the_event_loop_waits_for_a_backend_it_does_other_things() -> None:
+    house = GreenHouse()
+    on = worker(house, [])
+    await on.start()
+    house.gate.clear()
+    asking = asyncio.create_task(greens(on, 5))
+    await asyncio.to_thread(house.entered.wait, 5)
+    assert not asking.done()
+    house.gate.set()
+    assert await asking == [5]
+    await on.close()
+
+
+async def test_bad_images_one_at_a_time_do_not_cost_the_backend_its_place() -> None:
+    house, changes = GreenHouse(), []
+    on = worker(house, changes)
+    await on.start()
+    for _ in range(5):
+        with pytest.raises(ValueError, match="poison"):
+            await greens(on, POISON)
+        assert await greens(on, 1) == [1]
+    assert (changes, len(house.opened)) == ([], 1)
+    await on.close()
+
+
+async def test_a_backend_that_fails_again_and_again_is_replaced() -> None:
+    house, changes = GreenHouse(), []
+    on = worker(house, changes)
+    await on.start()
+    house.failing = True
+    for _ in range(3):
+        with pytest.raises(ValueError, match="poison"):
+            await greens(on, 1)
+    house.failing = False
+    await asyncio.wait_for(on.available(), 5)
+    assert (changes, len(house.opened)) == (["failed", None], 2)
+    assert await greens(on, 2) == [2]
+    await on.close()
+
+
+async def test_rebuilding_is_tried_until_it_succeeds() -> None:
+    house, changes = GreenHouse(), []
+    on = worker(house, changes)
+    await on.start()
+    house.failing = True
+    house.break_down()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="poison"):
+            await greens(on, 1)
+    with pytest.raises(InferenceFailed, match="lost"):
+        await greens(on, 1)
+    while len(house.opened) < 2:
+        await asyncio.sleep(0.01)
+    house.failing, house.error = False, None
+    await asyncio.wait_for(on.available(), 5)
+    assert changes == ["failed", None]
+    await on.close()
+
+
+async def test_whoever_closes_it_while_it_rebuilds_ends_the_rebuilding() -> None:
+    house = GreenHouse()
+    on = worker(house, [])
+    await on.start()
+    house.failing = True
+    house.break_down()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="poison"):
+            await greens(on, 1)
+    await on.close()
+    house.error = None
+    await asyncio.sleep(0.7)  # longer than the pause before the second attempt
+    assert on.backend is None
