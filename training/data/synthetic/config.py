@@ -1,0 +1,77 @@
+"""What a synthetic world is made of: its size, seed and mix of styles.
+
+It does not know how a world is built or drawn.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+Style = Literal["city", "residential", "rural", "arterial"]
+STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
+
+DRAWING_VERSION = 1
+"""Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """A number of sequences, each its own street, car and weather."""
+
+    sequences: int = 16
+    frames: int = 24
+    """Samples of each sequence; one more frame is drawn before the first and after the last."""
+    height: int = 192
+    """Of the images, in pixels."""
+    width: int = 640
+    stereo: bool = True
+    """Whether a second camera, to the right, is a source."""
+    baseline_m: float = 0.54
+    seed: int = 0
+    """Other seeds give other worlds: hold out by the seed."""
+    styles: tuple[str, ...] = STYLES
+    """Sequences take these in turn; a style named twice comes twice as often."""
+    frames_per_s: float = 10.0
+    min_speed_m_per_s: float = 3.0
+    max_speed_m_per_s: float = 15.0
+    noise: float = 1.0
+    """Of the sensor, relative to what is usual; 0 gives clean images."""
+    folder: Path | None = None
+    """Where drawn frames are kept, about 1 MB each at 640x192; None: they are drawn whenever asked for."""
+
+    def __post_init__(self) -> None:
+        for name in ("sequences", "frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("height", "width"):
+            if not 32 <= getattr(self, name) <= 4096:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 32 to 4096 pixels")
+        strange = [style for style in self.styles if style not in STYLES]
+        if strange or not self.styles:
+            raise ValueError(f"styles is {self.styles}; expected some of {', '.join(STYLES)}")
+        if not 0 < self.min_speed_m_per_s <= self.max_speed_m_per_s <= 40:
+            raise ValueError(
+                f"speeds are {self.min_speed_m_per_s} to {self.max_speed_m_per_s} m/s; "
+                "expected 0 < the lower <= the upper <= 40"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; expected 0 or more")
+        for name in ("baseline_m", "frames_per_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
+        if self.noise < 0:
+            raise ValueError(f"noise is {self.noise}; expected 0 or more")
+
+    def style_of(self, sequence: int) -> str:
+        """Return the style of a sequence."""
+        return self.styles[sequence % len(self.styles)]
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides pixels; the number of sequences does not."""
+        deciding = {
+            name: value for name, value in asdict(self).items() if name not in ("folder", "sequences")
+        }
+        text = json.dumps({"version": DRAWING_VERSION, **deciding}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
