@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from model.images import disparity_to_depth_map
 from service.answer import DepthAnswer, ModelInfo, ScaleSource, Unit
+from service.backends import open_backend
 from service.backends.choose import cores
 from service.clock import Clock, MonotonicClock
 from service.codec import DecodedImage, EncodedDepth, decode_image, encode_depth
@@ -27,7 +28,7 @@ from service.pool import WorkPool
 from service.registry import Registry
 from service.request import CameraHeight, DepthRequest, Format, Intrinsics, KnownDistance
 from service.scale import factor_from_distance, factor_from_height
-from service.served import ServedModel
+from service.served import OpenBackend, ServedModel
 from service.settings import Settings
 
 Adjust = Callable[[Float32[np.ndarray, "height width"]], Awaitable[float]]
@@ -59,12 +60,19 @@ class Engine:
         settings: Everything that may be set.
         metrics: Where everything is counted.
         clock: Monotonic seconds.
+        opening: Makes backends; tests have their own.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock | None = None,
+        opening: OpenBackend = open_backend,
+    ) -> None:
         self._settings, self._metrics = settings, metrics
         self._clock = clock or MonotonicClock()
-        self._registry = Registry(settings, metrics, self._changed)
+        self._registry = Registry(settings, metrics, self._changed, opening)
         self._pool = WorkPool(settings.codec_threads or cores())
         self._listeners: list[Callable[[bool], None]] = []
         self._was_ready = False

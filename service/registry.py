@@ -5,15 +5,16 @@ What fails to load changes nothing about what serves. It does not know requests 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from service.answer import ModelInfo
-from service.backends import BackendError, Placement, choose
+from service.backends import BackendError, Placement, choose, open_backend
 from service.errors import InvalidArgument, NotReady, UnknownModel
 from service.metrics import UNKNOWN, Metrics
-from service.served import ServedModel
+from service.served import OpenBackend, ServedModel
 from service.settings import Settings
 from service.shelf import Shelved, find_checkpoints, is_name
 
@@ -32,17 +33,27 @@ class Registry:
         settings: Where models lie, and how they are served.
         metrics: Where loads are counted.
         on_change: Called when a model becomes ready, or stops being so.
+        opening: Makes backends; tests have their own.
 
     Raises:
         BackendError: The devices that were asked for are not there.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+        opening: OpenBackend = open_backend,
+    ) -> None:
         self._settings, self._metrics, self._on_change = settings, metrics, on_change
+        self._opening = opening
         self._placement: Placement = choose(
             settings.backend, settings.device, settings.instances, settings.threads
         )
         self._served: dict[str, list[ServedModel]] = {}
+        self._names: Sequence[str] | None = None
+        """Of the models that are served or should be; None until the folder has been looked through."""
         self._seen: dict[str, list[Shelved]] = {}
         self._unloaded: set[str] = set()
         self._looking = asyncio.Lock()
@@ -65,7 +76,7 @@ class Registry:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        models = [model for versions in self._served.values() for model in versions]
+        models = self.models
         self._served.clear()
         await asyncio.gather(*(model.close() for model in models), *self._leaving, return_exceptions=True)
 
@@ -74,7 +85,8 @@ class Registry:
         """Which model answers requests that name none."""
         if self._settings.default_model is not None:
             return self._settings.default_model
-        return _DEFAULT if _DEFAULT in self._served else next(iter(sorted(self._served)), None)
+        names = self._names or ()
+        return _DEFAULT if _DEFAULT in names else next(iter(names), None)
 
     @property
     def models(self) -> Sequence[ServedModel]:
@@ -98,9 +110,11 @@ class Registry:
             NotReady: It is loading, being rebuilt, or could not be loaded.
         """
         wanted = name or self.default_name
-        if wanted is None:
+        if self._names is None or wanted is None:
             raise NotReady("no model is loaded yet", retry_after_s=1.0)
         versions = self._served.get(wanted, [])
+        if not versions and wanted in self._names:
+            raise NotReady(f"model {wanted!r} is loading", retry_after_s=1.0)
         found = [model for model in versions if version in (None, model.version)]
         if not found:
             asked = f"{wanted!r}" if version is None else f"{wanted!r} of version {version!r}"
@@ -138,18 +152,19 @@ class Registry:
                     raise UnknownModel(f"there is no checkpoint of a model {name[:80]!r}")
                 self._unloaded.discard(name)
                 self._seen.pop(name, None)
+            self._names = [model for model in found if model not in self._unloaded]
             for gone in [model for model in self._served if model not in found]:
                 self._retire(self._served.pop(gone))
                 self._seen.pop(gone, None)
             problem = None
-            for model, versions in found.items():
-                kept = versions[: self._settings.versions_kept]
-                if model in self._unloaded or self._seen.get(model) == kept:
+            for model in self._in_order(found):
+                kept = found[model][: self._settings.versions_kept]
+                if self._seen.get(model) == kept:
                     continue
-                self._seen[model] = kept
                 failed = await self._bring(model, kept, anew=model == name)
+                self._seen[model] = kept
                 problem = failed if model == name else problem
-            self._on_change()
+            self._announce()
             if problem is not None:
                 raise NotReady(f"model {name!r} could not be loaded, and what served before still serves")
 
@@ -158,15 +173,18 @@ class Registry:
 
         Raises:
             UnknownModel: It is not served.
-            InvalidArgument: It is the one that answers requests which name none.
+            InvalidArgument: It is the one that answers requests which name none, and there are others.
         """
-        if name not in self._served:
-            raise UnknownModel(f"there is no model {name[:80]!r}")
-        if name == self.default_name and len(self._served) > 1:
-            raise InvalidArgument(f"model {name!r} answers requests that name none; expected another")
-        self._unloaded.add(name)
-        self._retire(self._served.pop(name))
-        self._on_change()
+        async with self._looking:
+            if name not in self._served:
+                raise UnknownModel(f"there is no model {name[:80]!r}")
+            if name == self.default_name and len(self._served) > 1:
+                raise InvalidArgument(f"model {name!r} answers requests that name none; expected another")
+            self._unloaded.add(name)
+            self._seen.pop(name, None)
+            self._names = [other for other in self._names or () if other != name]
+            self._retire(self._served.pop(name))
+            self._announce()
 
     async def _bring(self, name: str, wanted: list[Shelved], *, anew: bool) -> str | None:
         """Make exactly these versions serve, newest first; return what went wrong, if anything did."""
@@ -176,7 +194,9 @@ class Registry:
         for shelved in wanted:
             model = serving.get(shelved)
             if model is None:
-                model = ServedModel(shelved, self._settings, self._placement, self._metrics, self._on_change)
+                model = ServedModel(
+                    shelved, self._settings, self._placement, self._metrics, self._announce, self._opening
+                )
                 if not before:
                     self._served.setdefault(name, []).append(model)  # to be seen while it loads
                 try:
@@ -195,6 +215,29 @@ class Registry:
         self._served[name] = after
         self._retire([model for model in before if model not in after])
         return problem
+
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Return the names of those that are to be served, the default first: it makes the service ready."""
+        return sorted(set(names) - self._unloaded, key=lambda name: (name != self.default_name, name))
+
+    def _announce(self) -> None:
+        """Show the states of all models as they are now, and none that are gone."""
+        self._metrics.model_state.clear()
+        for model in self.models:
+            self._metrics.model_state.labels(model.name, model.version, model.state).set(1)
+            waiting = self._metrics.queue_length.labels(model.name)
+            waiting.set_function(partial(self._waiting, model.name))
+        for device in set(self._placement.devices) - {"cpu"}:
+            held = self._metrics.device_memory_bytes.labels(device)
+            held.set_function(partial(self._device_memory_bytes, device))
+        self._on_change()
+
+    def _waiting(self, name: str) -> int:
+        return sum(model.waiting for model in self._served.get(name, ()))
+
+    def _device_memory_bytes(self, device: str) -> int:
+        # Each answers for the whole allocator of the device, which all models share.
+        return max((model.devices_memory().get(device, 0) for model in self.models), default=0)
 
     def _retire(self, models: Sequence[ServedModel]) -> None:
         """Let models go when they have answered what they accepted."""

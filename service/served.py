@@ -32,6 +32,8 @@ _MEASUREMENTS = 3
 
 Image = np.ndarray
 Disparity = np.ndarray
+OpenBackend = Callable[[str, Path, BackendOptions], Backend]
+"""Loads a checkpoint with the backend of a kind; blocks."""
 
 
 class ServedModel:
@@ -42,7 +44,8 @@ class ServedModel:
         settings: How it is to be served.
         placement: Which backend on which devices.
         metrics: Where batches and restarts are counted.
-        on_change: Called when the model becomes ready or stops being so.
+        on_change: Called when its state has changed.
+        opening: Makes backends; tests have their own.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class ServedModel:
         placement: Placement,
         metrics: Metrics,
         on_change: Callable[[], None],
+        opening: OpenBackend = open_backend,
     ) -> None:
         self.name = shelved.name
         self.version = shelved.version or "?"
@@ -63,6 +67,7 @@ class ServedModel:
             metrics,
             on_change,
         )
+        self._opening = opening
         self._state: ModelState = "loading"
         self._metadata: CheckpointMetadata | None = None
         self._workers: list[Worker] = []
@@ -95,6 +100,11 @@ class ServedModel:
         return self.metadata.config.height, self.metadata.config.width
 
     @property
+    def waiting(self) -> int:
+        """How many images wait for its devices, or are on their way to waiting."""
+        return 0 if self._batcher is None else self._batcher.waiting
+
+    @property
     def hung(self) -> int:
         """How many threads its backends never gave back."""
         return sum(worker.hung for worker in self._workers)
@@ -114,16 +124,18 @@ class ServedModel:
             raise BackendError(str(error)) from error
         try:
             await self._open_devices(path)
-        except BaseException:
+        except BaseException as error:  # whatever a library throws while it loads, other models serve on
             await self.close()
-            raise
+            if isinstance(error, BackendError) or not isinstance(error, Exception):
+                raise
+            raise BackendError(f"{path}: {type(error).__name__}: {error}") from error
         self._become("ready")
 
     async def _open_devices(self, path: Path) -> None:
         for number, device in enumerate(self._placement.devices):
             worker = Worker(
                 f"{self.name} on {device}",
-                partial(open_backend, self._placement.backend, path, self._options(device)),
+                partial(self._opening, self._placement.backend, path, self._options(device)),
                 hang_timeout_s=self._settings.hang_timeout_s,
                 on_change=partial(self._worker_changed, number),
             )
@@ -236,9 +248,6 @@ class ServedModel:
         self._work.batch(size, seconds)
 
     def _become(self, state: ModelState) -> None:
-        gauge = self._metrics.model_state
-        gauge.labels(self.name, self.version, self._state).set(0)
-        gauge.labels(self.name, self.version, state).set(1)
         self._state = state
         self._on_change()
 

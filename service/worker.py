@@ -112,7 +112,7 @@ class Worker:
         thread = DeviceThread(f"device {self._name}")
         try:
             self._backend = await thread.run(self._build)
-        except BaseException:
+        except BaseException:  # a cancelled start, too, leaves no thread behind
             thread.stop()
             raise
         self._thread = thread

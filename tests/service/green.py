@@ -50,6 +50,7 @@ class GreenHouse:
         self.entered = threading.Event()
         self.failing = False
         self.error: Exception | None = None
+        self.refused = threading.Event()
         self.opened: list[Path] = []
         self.closed = 0
         self.batches: list[int] = []
@@ -57,6 +58,7 @@ class GreenHouse:
     def open(self, kind: str, checkpoint: Path, options: BackendOptions) -> GreenBackend:
         self.opened.append(checkpoint)
         if self.error is not None:
+            self.refused.set()
             raise self.error
         return GreenBackend(self)
 

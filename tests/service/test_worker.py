@@ -102,8 +102,7 @@ async def test_rebuilding_is_tried_until_it_succeeds() -> None:
             await greens(on, 1)
     with pytest.raises(InferenceFailed, match="lost"):
         await greens(on, 1)
-    while len(house.opened) < 2:
-        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(house.refused.wait, 5)
     house.failing, house.error = False, None
     await asyncio.wait_for(on.available(), 5)
     assert changes == ["failed", None]

@@ -1,0 +1,176 @@
+"""The engine while its devices hang, fail and come back, and while models fail to load."""
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.engine import Engine
+from service.errors import InferenceFailed, NotReady
+from service.metrics import Metrics
+from service.request import DepthRequest, Format
+from tests.service.checkpoints import write_checkpoint
+from tests.service.green import POISON, SIZE, GreenHouse
+from tests.service.opened import settings
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    return write_checkpoint(folder / "student.safetensors", metres_per_unit=1.0)
+
+
+@asynccontextmanager
+async def opened(models: Path, house: GreenHouse, **chosen: object) -> AsyncIterator[Engine]:
+    wanted = settings(models=models, **{"backend": "simulated", "watch_interval_s": 0.0, **chosen})
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=house.open) as engine:
+        await engine.wait_ready()
+        yield engine
+
+
+def asking(green: int, deadline_s: float | None = None) -> DepthRequest:
+    pixels = np.full((*SIZE, 3), green, np.uint8)
+    return DepthRequest(image=pixels, format=Format.FLOAT32, size="model", deadline_s=deadline_s)
+
+
+async def green_of(engine: Engine, green: int) -> float:
+    """Ask for an image of one green, and read it from its depth."""
+    answer = await engine.depth(asking(green))
+    depth = np.frombuffer(answer.body, "<f4")
+    assert depth.min() == depth.max()
+    return 256 / float(depth[0]) - 1
+
+
+def figure(engine: Engine, name: str, **labels: str) -> float | None:
+    return engine._metrics.registry.get_sample_value(name, labels)
+
+
+async def test_while_a_hung_backend_is_rebuilt_readiness_falls_and_then_it_rises(checkpoint: Path) -> None:
+    house, heard = GreenHouse(), []
+    async with opened(checkpoint, house, hang_timeout_s=0.2) as engine:
+        risen = asyncio.Event()
+        engine.on_ready_change(lambda ready: (heard.append(ready), risen.set() if ready else None))
+        house.gate.clear()
+        with pytest.raises(InferenceFailed, match="restarted"):
+            await engine.depth(asking(1))
+        assert (engine.ready, engine.live) == (False, True)
+        with pytest.raises(NotReady, match="rebuilding"):
+            await engine.depth(asking(1))
+        house.gate.set()
+        await asyncio.wait_for(risen.wait(), 5)
+        assert heard == [False, True]
+        assert await green_of(engine, 200) == pytest.approx(200)
+        assert figure(engine, "depth_backend_restarts_total", model="student", reason="hung") == 1
+
+
+async def test_a_poisonous_image_fails_alone_in_its_batch(checkpoint: Path) -> None:
+    house = GreenHouse()
+    async with opened(checkpoint, house) as engine:
+        house.gate.clear()
+        house.entered.clear()
+        first = asyncio.create_task(green_of(engine, 1))
+        await asyncio.to_thread(house.entered.wait, 5)
+        others = [asyncio.create_task(green_of(engine, green)) for green in (50, POISON, 60)]
+        while figure(engine, "depth_queue_length", model="student") != 3:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        house.gate.set()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        assert isinstance(answers[2], InferenceFailed)
+        assert [answers[0], answers[1], answers[3]] == pytest.approx([1, 50, 60])
+        assert engine.ready
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyError("weights"), MemoryError()])
+async def test_whatever_a_library_throws_while_it_loads_what_served_before_serves_on(
+    error: Exception, checkpoint: Path
+) -> None:
+    house = GreenHouse()
+    async with opened(checkpoint, house) as engine:
+        house.error = error
+        with pytest.raises(NotReady, match="what served before still serves"):
+            await engine.reload("student")
+        assert engine.ready
+        assert await green_of(engine, 9) == pytest.approx(9)
+        assert figure(engine, "depth_model_loads_total", model="student", result="failed") == 1
+
+
+async def test_a_backend_that_hangs_while_it_warms_up_is_a_model_that_cannot_be_loaded(
+    checkpoint: Path,
+) -> None:
+    house = GreenHouse()
+    house.gate.clear()
+    wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, hang_timeout_s=0.1)
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=house.open) as engine:
+        with pytest.raises(NotReady, match="cannot be loaded"):
+            await engine.wait_ready()
+        assert [info.state for info in engine.models()] == ["failed"]
+        house.gate.set()
+
+
+async def test_the_state_of_a_model_is_one_however_often_it_is_loaded(checkpoint: Path) -> None:
+    async with opened(checkpoint, GreenHouse()) as engine:
+        for _ in range(3):
+            await engine.reload("student")
+        version = engine.model().version
+        states = [
+            (sample.labels, sample.value)
+            for family in engine._metrics.registry.collect()
+            if family.name == "depth_model_state"
+            for sample in family.samples
+        ]
+        assert states == [({"model": "student", "version": version, "state": "ready"}, 1.0)]
+
+
+async def test_before_the_folder_is_known_no_model_is_unknown(checkpoint: Path) -> None:
+    wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0)
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open) as engine:
+        for name in (None, "student"):
+            with pytest.raises(NotReady):
+                engine.model(name)
+        await engine.wait_ready()
+        assert engine.model("student").state == "ready"
+
+
+async def test_readiness_rises_once_though_other_models_come_first_by_name(tmp_path: Path) -> None:
+    for name in ("a", "student"):
+        write_checkpoint(tmp_path / f"{name}.safetensors")
+    heard = []
+    wanted = settings(models=tmp_path, backend="simulated", watch_interval_s=0.0)
+    engine = Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open)
+    engine.on_ready_change(heard.append)
+    async with engine:
+        await engine.wait_ready()
+        assert heard == [True]
+        assert engine.model().name == "student"
+
+
+async def test_a_drain_cut_short_answers_even_what_is_still_being_decoded(checkpoint: Path) -> None:
+    house = GreenHouse()
+    async with opened(checkpoint, house) as engine:
+        house.gate.clear()
+        house.entered.clear()
+        running = asyncio.create_task(engine.depth(asking(1)))
+        await asyncio.to_thread(house.entered.wait, 5)
+        decoding = asyncio.create_task(engine.depth(asking(2)))
+        await asyncio.sleep(0)
+        assert await engine.drain(0.0) == 2
+        for task in (running, decoding):
+            with pytest.raises(NotReady):
+                await asyncio.wait_for(task, 5)
+        house.gate.set()
+
+
+async def test_a_damaged_header_in_the_folder_is_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    header = json.dumps({"__metadata__": {"nonsense": "yes"}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    wanted = settings(models=tmp_path, backend="simulated", watch_interval_s=0.0)
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open) as engine:
+        with pytest.raises(NotReady, match="cannot be loaded"):
+            await engine.wait_ready()
