@@ -1,6 +1,6 @@
 """A pinhole camera and the grid of samples that an image is drawn from: two a pixel in each direction.
 
-Samples lie at multiples of half a pixel, so every pixel's centre is one of them and depth read there is exact.
+Samples lie at multiples of half a pixel: every pixel's centre is one of them, and depth read there is exact.
 It does not know what is in front of the camera.
 """
 
@@ -39,7 +39,7 @@ class Camera:
         return self.world_T_camera[:3, 3]
 
     def rays(self) -> Matrix3:
-        """Return the matrix that turns (sample column, sample row, 1) into a world direction of camera depth 1."""
+        """Return the matrix from (sample column, sample row, 1) to a world direction of camera depth 1."""
         to_pixels = np.diag([0.5, 0.5, 1.0])
         return self.world_T_camera[:3, :3] @ np.linalg.inv(self.intrinsics) @ to_pixels
 
@@ -53,7 +53,8 @@ def look(yaw: float, pitch: float, roll: float) -> Matrix3:
         roll: Clockwise as the driver sees it, in radians.
     """
     at_rest = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-    return turn(2, yaw) @ turn(1, -pitch) @ turn(0, roll) @ at_rest
+    rotation: Matrix3 = turn(2, yaw) @ turn(1, -pitch) @ turn(0, roll) @ at_rest
+    return rotation
 
 
 def turn(axis: int, angle: float) -> Matrix3:

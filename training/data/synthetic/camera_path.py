@@ -39,7 +39,7 @@ class Drive:
         behind, _ = road.at(float(self.along_m[index]) - 3, float(self.across_m[index]))
         slope = np.arctan((ahead[2] - behind[2]) / 6)
         rotation = look(heading + self.yaw[index], slope + self.pitch[index], float(self.roll[index]))
-        position = ground + (0, 0, self.height_m)
+        position = ground + np.array([0.0, 0.0, self.height_m])
         if right:
             position = position + rotation[:, 0] * self.baseline_m
         return Camera(

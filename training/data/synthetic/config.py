@@ -16,6 +16,9 @@ DRAWING_VERSION = 1
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
 
 
+_LEAST = {"sequences": 1, "frames": 1, "baseline_m": 1e-3, "frames_per_s": 0.1, "seed": 0, "noise": 0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
     """A number of sequences, each its own street, car and weather."""
@@ -42,9 +45,6 @@ class SyntheticConfig:
     """Where drawn frames are kept, about 1 MB each at 640x192; None: they are drawn whenever asked for."""
 
     def __post_init__(self) -> None:
-        for name in ("sequences", "frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("height", "width"):
             if not 32 <= getattr(self, name) <= 4096:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 32 to 4096 pixels")
@@ -56,13 +56,9 @@ class SyntheticConfig:
                 f"speeds are {self.min_speed_m_per_s} to {self.max_speed_m_per_s} m/s; "
                 "expected 0 < the lower <= the upper <= 40"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; expected 0 or more")
-        for name in ("baseline_m", "frames_per_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
-        if self.noise < 0:
-            raise ValueError(f"noise is {self.noise}; expected 0 or more")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
 
     def style_of(self, sequence: int) -> str:
         """Return the style of a sequence."""

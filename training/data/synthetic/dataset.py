@@ -154,11 +154,12 @@ class SyntheticDataset:
 def source_T_target(source: SyntheticFrame, target: SyntheticFrame) -> Float32[np.ndarray, "4 4"]:
     """Return the transform from the target's camera to the source's."""
     relative = np.linalg.inv(source.world_T_camera.astype(np.float64)) @ target.world_T_camera
-    return relative.astype(np.float32)
+    transform: Float32[np.ndarray, "4 4"] = relative.astype(np.float32)
+    return transform
 
 
 def keep_all(config: SyntheticConfig, processes: int = 1) -> Iterator[int]:
-    """Draw whatever is not yet in the folder, sequence after sequence, and yield the number of each when done.
+    """Draw what is not yet in the folder, sequence after sequence, and yield the number of each when done.
 
     Raises:
         ValueError: The configuration has no folder.

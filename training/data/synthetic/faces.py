@@ -27,7 +27,7 @@ class Faces:
     corners: Float64[np.ndarray, "faces 4 3"]
     """Counter-clockwise as seen from the front; a triangle names its last corner twice."""
     uv: Float64[np.ndarray, "faces 2 4"]
-    """Texture coordinates of a place p are ``uv[:, :3] @ p + uv[:, 3]``; 1 is the texture's width or height."""
+    """Texture coordinates of a place p are ``uv[:, :3] @ p + uv[:, 3]``; 1 is a texture's whole extent."""
     texture: Int32[np.ndarray, " faces"]
     tint: Float32[np.ndarray, "faces 3"]
     """Multiplies the texture's colours."""
@@ -47,7 +47,8 @@ class Faces:
         first = self.corners[:, 1] - self.corners[:, 0]
         normal = np.cross(first, self.corners[:, 2] - self.corners[:, 0])
         length = np.linalg.norm(normal, axis=1, keepdims=True)
-        return normal / np.maximum(length, 1e-12)
+        unit: Float64[np.ndarray, "faces 3"] = normal / np.maximum(length, 1e-12)
+        return unit
 
     def moved(self, rotation: Float64[np.ndarray, "3 3"], shift: Vector) -> "Faces":
         """Return the faces turned and then shifted."""
@@ -64,7 +65,7 @@ class Faces:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return Faces(**(values | changes))
 
-    def chosen(self, which: Bool[np.ndarray, " faces"] | Int32[np.ndarray, "_"]) -> "Faces":
+    def chosen(self, which: Bool[np.ndarray, " faces"] | Int32[np.ndarray, " chosen"]) -> "Faces":
         """Return some of the faces."""
         return Faces(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
@@ -121,7 +122,7 @@ class FacesBuilder:
         surface: Surface,
         span: Span = WHOLE,
     ) -> None:
-        """Add a convex polygon of three or four corners in the plane of a parallelogram that holds the texture."""
+        """Add a convex polygon of three or four corners, in the plane of the parallelogram of its texture."""
         points = [np.asarray(corner, np.float64) for corner in corners]
         points += [points[-1]] * (4 - len(points))
         normal = np.cross(right, up)

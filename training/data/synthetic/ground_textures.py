@@ -107,7 +107,8 @@ def _road(
     cracks = np.zeros((rows, columns), np.float32)
     for _ in range(int(rng.integers(2, 14))):
         _crack(rng, cracks)
-    return colours * (1 - 0.4 * cracks)[..., None]
+    road: Colours = colours * (1 - 0.4 * cracks)[..., None]
+    return road
 
 
 def _patch(rng: np.random.Generator, canvas: Plane) -> None:
@@ -120,8 +121,10 @@ def _patch(rng: np.random.Generator, canvas: Plane) -> None:
 def _crack(rng: np.random.Generator, canvas: Plane) -> None:
     rows, columns = canvas.shape
     lengthwise = rng.random() < 0.5
-    steps = rng.normal(0, 5, (24, 2)) + ((0, 14) if lengthwise else (14, 0))
-    line = np.cumsum(steps, axis=0) + (columns * rng.uniform(0.28, 0.6), rows * rng.uniform(0.05, 0.6))
+    steps = rng.normal(0, 5, (24, 2)) + np.array((0, 14) if lengthwise else (14, 0))
+    line = np.cumsum(steps, axis=0) + np.array(
+        (columns * rng.uniform(0.28, 0.6), rows * rng.uniform(0.05, 0.6))
+    )
     cv2.polylines(canvas, [line.astype(np.int32)], False, 1.0, int(rng.integers(1, 3)), cv2.LINE_AA)
 
 

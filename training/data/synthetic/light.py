@@ -54,18 +54,23 @@ def draw_light(rng: np.random.Generator) -> Light:
     hazy = rng.random() < 0.15
     return Light(
         to_sun=to_sun,
-        sun=np.float32(strength * np.array([1 + warm, 1.0, 1 - warm])),
-        ambient=np.float32(ambient_light * np.array([1 - blue, 1.0, 1 + blue])),
+        sun=_rgb(strength * np.array([1 + warm, 1.0, 1 - warm])),
+        ambient=_rgb(ambient_light * np.array([1 - blue, 1.0, 1 + blue])),
         haze_per_m=float(rng.uniform(0.004, 0.02) if hazy else rng.uniform(0.0004, 0.003)),
-        haze=np.float32(horizon * 0.93),
-        zenith=np.float32(zenith),
-        horizon=np.float32(horizon),
+        haze=_rgb(horizon * 0.93),
+        zenith=_rgb(zenith),
+        horizon=_rgb(horizon),
         clouds=clouds,
         exposure=float(rng.uniform(0.85, 1.3)) * (1.15 if overcast else 1.0),
         contrast=float(rng.uniform(1.0, 1.45)),
         noise=float(rng.uniform(0.004, 0.014)),
         blur_px=float(rng.choice([0.0, 0.0, 0.35, 0.5])),
     )
+
+
+def _rgb(values: Float64[np.ndarray, " channels"]) -> Rgb:
+    rgb: Rgb = values.astype(np.float32)
+    return rgb
 
 
 def shade(faces: Faces, light: Light) -> Float32[np.ndarray, "faces 3"]:
@@ -75,4 +80,5 @@ def shade(faces: Faces, light: Light) -> Float32[np.ndarray, "faces 3"]:
     facing = np.maximum(towards, 0) * (1 - faces.soft) + faces.soft * np.clip(0.5 + 0.5 * towards, 0, 1)
     from_sky = 0.72 + 0.28 * normals[:, 2]
     lit = from_sky[:, None] * light.ambient + (facing * faces.sunlit)[:, None] * light.sun
-    return np.float32(lit * faces.tint)
+    shades: Float32[np.ndarray, "faces 3"] = (lit * faces.tint).astype(np.float32)
+    return shades

@@ -18,12 +18,12 @@ def read_at(
     *,
     border: int = cv2.BORDER_CONSTANT,
     outside: int = 0,
-) -> UInt8[np.ndarray, "places *channels"]:
+) -> UInt8[np.ndarray, "..."]:
     """Return the values between four neighbours, where the first one's centre is at 0."""
     if not len(x):
         return np.zeros((0, *image.shape[2:]), np.uint8)
     padding = -len(x) % _COLUMNS
     grid_x, grid_y = (np.pad(place, (0, padding)).reshape(-1, _COLUMNS) for place in (x, y))
     found = cv2.remap(image, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=border, borderValue=outside)
-    flat: UInt8[np.ndarray, "places *channels"] = found.reshape(-1, *image.shape[2:])[: len(x)]
+    flat: UInt8[np.ndarray, ...] = found.reshape(-1, *image.shape[2:])[: len(x)]
     return flat

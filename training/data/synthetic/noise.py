@@ -56,13 +56,14 @@ def filled(height: int, width: int, colour: Colour) -> Colours:
 
 def vary(colours: Colours, noise: Plane, strength: float, towards: Colour = (1.0, 1.0, 1.0)) -> Colours:
     """Lighten and darken by noise; `towards` weighs the channels."""
-    return colours * (1 + np.float32(strength) * noise[..., None] * np.float32(towards))
+    return colours * (1 + np.float32(strength) * noise[..., None] * np.asarray(towards, np.float32))
 
 
 def blend(below: Colours, above: Colours | Colour, cover: Plane) -> Colours:
     """Lay one colour over another where `cover` is 1."""
     cover = np.clip(cover, 0, 1).astype(np.float32)[..., None]
-    return below * (1 - cover) + np.float32(above) * cover
+    blended: Colours = below * (1 - cover) + np.asarray(above, np.float32) * cover
+    return blended
 
 
 def smoothstep(

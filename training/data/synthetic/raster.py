@@ -1,4 +1,4 @@
-"""Find, for every sample of a camera, the nearest face: inverse depth is affine over the image of a flat face.
+"""Find the nearest face at every sample of a camera: inverse depth is affine over the image of a flat face.
 
 Each face is compared with what lies in its own box of the image only; a row of a convex face is one interval.
 It does not know colours.
@@ -180,4 +180,5 @@ def _opaque(
         inside = np.floor(place[axis] * size).astype(np.int32)
         inside &= size - 1
         index.append(inside + int(atlas.corner[texture, axis]) + 2 * (int(extent) - size))
-    return atlas.pixels[index[1], index[0], 3] >= _OPAQUE
+    opaque: Bool[np.ndarray, "height width"] = atlas.pixels[index[1], index[0], 3] >= _OPAQUE
+    return opaque

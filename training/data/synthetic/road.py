@@ -1,7 +1,7 @@
-"""The line that a street follows, the height of the land, and which place of the street any place on earth is.
+"""The line that a street follows, the height of the land, and where along the street any place on earth is.
 
-Street coordinates are `along` (metres from the start) and `across` (metres to the left). It does not know what
-stands beside the street.
+Street coordinates are `along` (metres from the start) and `across` (metres to the left). It does not know
+what stands beside the street.
 """
 
 from dataclasses import dataclass
@@ -63,8 +63,10 @@ class Road:
 
     def coordinates(
         self, x: Float32[np.ndarray, " places"], y: Float32[np.ndarray, " places"]
-    ) -> tuple[Float32[np.ndarray, " places"], Float32[np.ndarray, " places"], Float32[np.ndarray, "places 2"]]:
-        """Return along, across, and the street's direction (cosine and sine of the heading) at places on earth."""
+    ) -> tuple[
+        Float32[np.ndarray, " places"], Float32[np.ndarray, " places"], Float32[np.ndarray, "places 2"]
+    ]:
+        """Return along, across, and the street's direction (cosine and sine) at places on earth."""
         rows, columns = self.nearest.shape
         row = np.clip((y - np.float32(self.corner[1] - 0.5)).astype(np.int32), 0, rows - 1)
         column = np.clip((x - np.float32(self.corner[0] - 0.5)).astype(np.int32), 0, columns - 1)
@@ -127,7 +129,7 @@ def build_road(rng: np.random.Generator, length_m: float, *, bendiness: float, h
     return Road(place, heading, curvature, slab_x, slab_z, nearest, corner, behind_m)
 
 
-def _curvature(rng: np.random.Generator, steps: int, bendiness: float) -> Float64[np.ndarray, "_"]:
+def _curvature(rng: np.random.Generator, steps: int, bendiness: float) -> Float64[np.ndarray, " steps"]:
     """Return stretches of straight and of bend, joined smoothly."""
     curvature = np.zeros(steps)
     step = int(rng.uniform(0, 60) / STEP_M)
@@ -140,7 +142,7 @@ def _curvature(rng: np.random.Generator, steps: int, bendiness: float) -> Float6
     return np.convolve(curvature, kernel / kernel.sum(), mode="same")
 
 
-def _smooth_walk(rng: np.random.Generator, count: int, *, reach: int) -> Float64[np.ndarray, "_"]:
+def _smooth_walk(rng: np.random.Generator, count: int, *, reach: int) -> Float64[np.ndarray, " steps"]:
     kernel = np.hanning(2 * reach + 1)
     noise = rng.standard_normal(count + 2 * reach)
     return np.convolve(noise, kernel / np.sqrt((kernel**2).sum()), mode="valid")

@@ -69,14 +69,17 @@ def cast(rng: np.random.Generator, faces: Faces, road: Road, light: Light) -> Gr
     sky = 1 - 0.62 * cv2.GaussianBlur(dark.astype(np.float32), (0, 0), 2.5)
     spots = fractal(rng, 512, 512, cells=(4, 8), falloff=0.7)
     sky *= 1 + 0.05 * np.tile(spots, (rows // 512 + 1, columns // 512 + 1))[:rows, :columns]
-    return GroundLight(np.uint8(sun * 255), np.uint8(np.clip(sky * 128, 0, 255)), start_m)
+    return GroundLight((sun * 255).astype(np.uint8), np.clip(sky * 128, 0, 255).astype(np.uint8), start_m)
 
 
 def _rounded(quads: Float64[np.ndarray, "faces 4 2"]) -> Float64[np.ndarray, "faces 10 2"]:
     """Return the ellipses inside parallelograms."""
     middle = quads.mean(axis=1, keepdims=True)
     right, up = quads[:, 1] - quads[:, 0], quads[:, 3] - quads[:, 0]
-    return middle + _ROUND[None, :, :1] * right[:, None] + _ROUND[None, :, 1:] * up[:, None]
+    rounded: Float64[np.ndarray, "faces 10 2"] = (
+        middle + _ROUND[None, :, :1] * right[:, None] + _ROUND[None, :, 1:] * up[:, None]
+    )
+    return rounded
 
 
 def _fill(
@@ -98,7 +101,8 @@ def _fill(
 
 
 def _near(cells: Float32[np.ndarray, "faces corners 2"], plane: np.ndarray) -> Bool[np.ndarray, " faces"]:
-    """Return which outlines touch the plane and are not torn apart by a place outside the street's own land."""
+    """Return which outlines touch the plane and are not torn apart by a place far from the street."""
     low, high = cells.min(axis=1), cells.max(axis=1)
     touches = (high > 0).all(axis=1) & (low[:, 0] < plane.shape[1]) & (low[:, 1] < plane.shape[0])
-    return touches & ((high - low).max(axis=1) < 600)
+    near: Bool[np.ndarray, " faces"] = touches & ((high - low).max(axis=1) < 600)
+    return near

@@ -35,7 +35,7 @@ class Sky:
         towards = np.maximum(unit @ light.to_sun.astype(np.float32), 0)
         for _ in range(4):
             towards *= towards
-        colours += towards[:, None] * np.float32((0.35, 0.33, 0.3)) * np.float32(1 - light.clouds)
+        colours += towards[:, None] * np.array((0.35, 0.33, 0.3), np.float32) * np.float32(1 - light.clouds)
         cover = self._clouds(unit, rise)[:, None]
         colours *= 1 - cover
         gloom = np.float32(light.clouds)
@@ -46,9 +46,9 @@ class Sky:
         self, unit: Float32[np.ndarray, "places 3"], rise: Float32[np.ndarray, " places"]
     ) -> Float32[np.ndarray, " places"]:
         """Return how much the clouds cover."""
-        # The ceiling bends down far away: without the constant, clouds would shrink to stripes at the horizon.
+        # The ceiling bends down far away; without the constant, clouds would shrink to stripes there.
         scale = np.float32(_CLOUDS_PX * 0.22) / (unit[:, 2] + np.float32(0.12))
-        # OpenCV wraps places itself, but only those that fit its fixed-point numbers.
+        # OpenCV wraps places itself, but only those that fit its numbers.
         x, y = (np.clip(unit[:, axis] * scale, -16000, 16000) for axis in (0, 1))
         thick = read_at(self.cover, x, y, border=cv2.BORDER_WRAP)
         cover: Float32[np.ndarray, " places"] = thick * smoothstep(0.0, 0.15, rise) * np.float32(1 / 255)
@@ -60,4 +60,4 @@ def build_sky(rng: np.random.Generator, light: Light) -> Sky:
     noise: Plane = fractal(rng, _CLOUDS_PX, _CLOUDS_PX, cells=(4, 4), falloff=0.6)
     threshold = 2.2 - 3.2 * light.clouds
     cover = smoothstep(threshold, threshold + 1.6, noise) * (0.5 + 0.5 * light.clouds)
-    return Sky(light, np.uint8(np.clip(cover, 0, 1) * 255))
+    return Sky(light, (np.clip(cover, 0, 1) * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Drawn frames on disk: one file for each camera and moment, whole or not there, the same bytes as when drawn.
+"""Drawn frames on disk: one file a camera and moment, whole or not there, the same values as when drawn.
 
 It does not know how frames are drawn.
 """

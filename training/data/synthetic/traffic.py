@@ -131,7 +131,7 @@ def _crossing(rng: np.random.Generator, library: Library, junction: Junction, ti
 def _walkers(
     rng: np.random.Generator, library: Library, profile: Profile, drive: Drive, time_s: np.ndarray
 ) -> list[Mover]:
-    movers = []
+    movers: list[Mover] = []
     if profile.pavement_m <= 0:
         return movers
     for _ in range(int(rng.poisson(3))):

@@ -68,8 +68,10 @@ def cabin(rng: np.random.Generator, paint: Colour, height: int, width: int) -> C
     """Return a row of side windows between pillars in the colour of the car."""
     colours = _glass(rng, height, width)
     for share, thick in ((0.0, 0.05), (0.46, 0.035), (0.80, 0.05), (0.97, 0.03)):
-        colours[:, int(width * share) : int(width * (share + thick))] = np.float32(paint) * 0.9
-    colours[: int(height * 0.12)] = np.float32(paint)
+        colours[:, int(width * share) : int(width * (share + thick))] = np.asarray(
+            paint, np.float32
+        ) * np.float32(0.9)
+    colours[: int(height * 0.12)] = np.asarray(paint, np.float32)
     return colours
 
 
@@ -77,7 +79,8 @@ def _glass(rng: np.random.Generator, height: int, width: int) -> Colours:
     """Return a car's window: dark inside, with the sky mirrored above and seats within."""
     row = np.linspace(0, 1, height, dtype=np.float32)[:, None] * np.ones((1, width), np.float32)
     mirror = float(rng.uniform(0.1, 0.45)) * np.clip(0.9 - row, 0, 1)
-    colours = filled(height, width, (0.05, 0.055, 0.06)) + mirror[..., None] * np.float32((0.7, 0.8, 0.95))
+    colours = filled(height, width, (0.05, 0.055, 0.06))
+    colours += mirror[..., None] * np.array((0.7, 0.8, 0.95), np.float32)
     streak = smoothstep(0.4, 1.5, fractal(rng, height, width, cells=(2, 4), falloff=0.5))
     colours += 0.12 * streak[..., None]
     return colours
@@ -89,8 +92,8 @@ def screen(rng: np.random.Generator, paint: Colour, height: int, width: int) -> 
     for x in (int(width * 0.28), int(width * 0.72)):
         cv2.circle(colours, (x, int(height * 0.8)), height // 6, (0.03, 0.03, 0.035), -1)
     edge = max(width // 22, 2)
-    colours[:, :edge] = colours[:, -edge:] = np.float32(paint) * 0.9
-    colours[: max(height // 14, 1)] = np.float32(paint)
+    colours[:, :edge] = colours[:, -edge:] = np.asarray(paint, np.float32) * np.float32(0.9)
+    colours[: max(height // 14, 1)] = np.asarray(paint, np.float32)
     return colours
 
 
@@ -98,7 +101,7 @@ def bonnet(rng: np.random.Generator, paint: Colour, height: int, width: int) -> 
     """Return a car's bonnet, boot lid or roof, which mirror the sky a little."""
     colours = _painted(rng, paint, height, width) * 1.05
     mirror = smoothstep(-0.5, 1.8, fractal(rng, height, width, cells=(2, 2), falloff=0.5))
-    colours += 0.14 * mirror[..., None] * np.float32((0.8, 0.9, 1.0))
+    colours += 0.14 * mirror[..., None] * np.array((0.8, 0.9, 1.0), np.float32)
     colours[:, :3] *= 0.6
     colours[:, -3:] *= 0.6
     return colours
@@ -122,8 +125,10 @@ def end(rng: np.random.Generator, paint: Colour, height: int, width: int, *, fro
         colours[area(0.50, 0.52, 0.0, 1.0)] *= 0.5
         lamp = (0.55, 0.05, 0.05)
     for left in (0.02, 0.79):
-        colours[area(0.1, 0.4, left, left + 0.19)] = np.float32(lamp)
-        colours[area(0.16, 0.26, left + 0.04, left + 0.12)] = np.minimum(np.float32(lamp) * 1.4 + 0.1, 1)
+        colours[area(0.1, 0.4, left, left + 0.19)] = np.asarray(lamp, np.float32)
+        colours[area(0.16, 0.26, left + 0.04, left + 0.12)] = np.minimum(
+            np.asarray(lamp, np.float32) * 1.4 + 0.1, 1
+        )
     top = 0.5 if front else float(rng.choice([0.28, 0.58]))
     colours[area(top, top + 0.12, 0.36, 0.64)] = 0.88
     for x in np.linspace(0.39, 0.6, 7):

@@ -10,7 +10,7 @@ from training.data.synthetic.frame import Kind
 from training.data.synthetic.library import CarLook, Library, LorryLook
 
 Profile2 = tuple[tuple[float, float], ...]
-# x and z from the nose backwards: bonnet, foot and head of the windscreen, head and foot of the rear window, tail.
+# x and z from the nose backwards: bonnet, windscreen's foot and head, rear window's head and foot, tail.
 _SALOON: Profile2 = ((2.1, 0.72), (1.0, 0.92), (0.35, 1.42), (-0.85, 1.40), (-1.45, 0.98), (-2.1, 0.93))
 _HATCHBACK: Profile2 = ((1.9, 0.74), (0.95, 0.95), (0.25, 1.50), (-1.35, 1.46), (-1.8, 0.98), (-1.9, 0.92))
 _ESTATE: Profile2 = ((2.25, 0.74), (1.15, 0.94), (0.45, 1.46), (-1.65, 1.44), (-2.15, 0.98), (-2.25, 0.90))

@@ -13,13 +13,15 @@ from training.data.synthetic.camera_path import FIRST_FRAME, Drive, draw_drive, 
 from training.data.synthetic.config import SyntheticConfig
 from training.data.synthetic.faces import Faces
 from training.data.synthetic.ground import Ground
+from training.data.synthetic.kerbside import shaded_parked_cars
 from training.data.synthetic.library import build_library
 from training.data.synthetic.light import Light, draw_light, shade
 from training.data.synthetic.profile import draw_profile
 from training.data.synthetic.road import Road, build_road
+from training.data.synthetic.scenery import furnish
 from training.data.synthetic.shadows import GroundLight, cast
 from training.data.synthetic.sky import Sky, build_sky
-from training.data.synthetic.street import Street, draw_junctions, furnish, shaded_parked_cars
+from training.data.synthetic.street import Street, draw_junctions
 from training.data.synthetic.traffic import Mover, draw_traffic
 
 _VIEW_M = 170.0
