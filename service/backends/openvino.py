@@ -25,6 +25,12 @@ _log = logging.getLogger(__name__)
 _EXPORT_FORMAT = 1
 """Counted up when exports change, so that old ones in the cache are not used."""
 _EXPORT_TIMEOUT_S = 600
+_EXPORT = """
+import ctypes, runpy, signal, sys
+if sys.platform == "linux":  # PR_SET_PDEATHSIG: an export ends with the service, even one that was killed
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+runpy.run_module("model.export", run_name="__main__", alter_sys=True)
+"""
 _MAX_BATCH = 4
 """On two cores a batch of 4 takes nearly four times as long as one image: more only makes others wait."""
 
@@ -130,7 +136,7 @@ def _exported(checkpoint: Path, folder: Path, foundation_weights: Path | None) -
     if path.exists():
         return path
     _log.info("exporting %s for OpenVINO, once", checkpoint)
-    command = [sys.executable, "-m", "model.export", str(checkpoint), "--format", "openvino"]
+    command = [sys.executable, "-c", _EXPORT, str(checkpoint), "--format", "openvino"]
     command += ["--uint8-input", "--no-check", "--output", str(path)]
     if foundation_weights is not None:
         command += ["--foundation-weights", str(foundation_weights)]

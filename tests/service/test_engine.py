@@ -1,0 +1,221 @@
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from prometheus_client import CollectorRegistry
+
+from model.export import FLOAT32_ERROR
+from model.predictor import Predictor
+from service.answer import DepthAnswer
+from service.engine import Engine
+from service.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded, UnknownModel
+from service.metrics import Metrics
+from service.request import CameraHeight, DepthRequest, FieldOfView, Format, KnownDistance
+from tests.service.checkpoints import write_checkpoint
+from tests.service.opened import settings
+
+RANDOM = np.random.default_rng(0)
+PHOTO = cv2.resize(RANDOM.integers(0, 255, (6, 9, 3), np.uint8), (180, 120), interpolation=cv2.INTER_CUBIC)
+
+
+def png(pixels: np.ndarray = PHOTO) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_checkpoint(folder / "student.safetensors", metres_per_unit=2.0)
+    write_checkpoint(folder / "relative.safetensors", seed=3, metres_per_unit=None)
+    return folder
+
+
+@asynccontextmanager
+async def opened(folder: Path, **chosen: object) -> AsyncIterator[Engine]:
+    defaults = {"backend": "simulated", "watch_interval_s": 0.0, "codec_threads": 2}
+    engine = Engine(settings(models=folder, **{**defaults, **chosen}), Metrics(CollectorRegistry()))
+    async with engine:
+        await engine.wait_ready()
+        yield engine
+
+
+def floats(answer: DepthAnswer) -> np.ndarray:
+    return np.frombuffer(answer.body, "<f4").reshape(answer.height, answer.width)
+
+
+async def test_an_answer_is_the_predictor_s(folder: Path, tmp_path: Path) -> None:
+    expected = Predictor.from_checkpoint(folder / "student.safetensors").predict([PHOTO])[0]
+    chosen = {"backend": "openvino", "precision": "float32", "threads": 1, "cache_dir": tmp_path}
+    async with opened(folder / "student.safetensors", **chosen) as engine:
+        for image in (png(), PHOTO):
+            answer = await engine.depth(DepthRequest(image=image, format=Format.FLOAT32, request_id="7"))
+            np.testing.assert_allclose(floats(answer), expected, rtol=2 * FLOAT32_ERROR)
+        assert (answer.unit, answer.scale_source, answer.scale) == ("metre", "checkpoint", 1.0)
+        assert answer.minimum == pytest.approx(expected.min(), rel=1e-3)
+        assert answer.maximum == pytest.approx(expected.max(), rel=1e-3)
+        assert (answer.model, answer.request_id, answer.batch_size) == ("student", "7", 1)
+        assert set(answer.timings) == {"decode", "queue", "predict", "encode", "total"}
+
+
+async def test_the_map_has_the_caller_s_size_or_the_model_s(folder: Path) -> None:
+    async with opened(folder) as engine:
+        own = await engine.depth(DepthRequest(image=png()))
+        model = await engine.depth(DepthRequest(image=png(), size="model"))
+    assert (own.height, own.width) == (120, 180)
+    assert (model.height, model.width) == (64, 96)
+
+
+async def test_many_at_once_share_batches_and_get_their_own_answers(folder: Path) -> None:
+    levels = [int(level) for level in RANDOM.permutation(40)]
+    async with opened(folder) as engine:
+        requests = [
+            DepthRequest(image=np.full((64, 96, 3), level, np.uint8), format=Format.FLOAT32)
+            for level in levels
+        ]
+        answers = await asyncio.gather(*(engine.depth(request) for request in requests))
+    for level, answer in zip(levels, answers, strict=True):
+        # The simulated device's disparity is (1 + green) / 256, and a unit is worth 2 metres.
+        np.testing.assert_allclose(floats(answer), 2 * 256 / (1 + level), rtol=1e-5)
+    assert max(answer.batch_size for answer in answers) > 1
+
+
+async def test_a_bad_image_harms_no_neighbour(folder: Path) -> None:
+    async with opened(folder) as engine:
+        bad = engine.depth(DepthRequest(image=b"not an image"))
+        good = [engine.depth(DepthRequest(image=png())) for _ in range(6)]
+        answers = await asyncio.gather(bad, *good, return_exceptions=True)
+    assert isinstance(answers[0], InvalidImage)
+    assert all(isinstance(answer, DepthAnswer) for answer in answers[1:])
+
+
+async def test_relative_depth_becomes_metres_by_a_known_distance_and_says_so(folder: Path) -> None:
+    async with opened(folder) as engine:
+        asked = DepthRequest(image=png(), model="relative", format=Format.FLOAT32)
+        plain = await engine.depth(asked)
+        known = await engine.depth(replace(asked, anchor=KnownDistance(x_px=90, y_px=60, distance_m=5)))
+    assert (plain.unit, plain.scale_source) == ("relative", "none")
+    assert (known.unit, known.scale_source) == ("metre", "known-distance")
+    assert floats(known)[60, 90] == pytest.approx(5, rel=0.05)
+    ratio = floats(known) / floats(plain)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+
+
+async def test_a_camera_height_gives_metres_where_there_is_ground(folder: Path) -> None:
+    """The simulated device takes brightness for disparity: a ramp below the horizon is flat ground."""
+    rows = np.arange(64, dtype=np.float32)
+    ramp = np.clip((rows + 0.5 - 32) * 6, 0, 255).astype(np.uint8)
+    street = np.repeat(np.repeat(ramp[:, None, None], 96, axis=1), 3, axis=2)
+    lens = FieldOfView(horizontal_deg=90)
+    asked = DepthRequest(image=street, model="relative", format=Format.FLOAT32, lens=lens)
+    async with opened(folder) as engine:
+        low, high = [
+            await engine.depth(replace(asked, anchor=CameraHeight(height_m=height_m)))
+            for height_m in (1.5, 3.0)
+        ]
+    assert (low.unit, low.scale_source) == ("metre", "camera-height")
+    np.testing.assert_allclose(floats(high), 2 * floats(low), rtol=1e-5)
+    # 48 pixels of focal length: the ground 1.5 m below is seen 31.5 pixels down at 1.5 * 48 / 31.5 metres.
+    assert floats(low)[63, 48] == pytest.approx(1.5 * 48 / 31.5, rel=0.05)
+
+
+async def test_what_adjusts_a_stream_sees_the_depth_and_multiplies_it(folder: Path) -> None:
+    seen = []
+
+    async def double(depth: np.ndarray) -> float:
+        seen.append(depth)
+        return 2.0
+
+    request = DepthRequest(image=png(), format=Format.FLOAT32)
+    async with opened(folder) as engine:
+        plain = floats(await engine.depth(request))
+        doubled = floats(await engine.depth(request, double))
+    np.testing.assert_array_equal(seen[0], plain)
+    np.testing.assert_allclose(doubled, 2 * plain)
+
+
+async def test_an_unknown_model_is_refused(folder: Path) -> None:
+    async with opened(folder) as engine:
+        with pytest.raises(UnknownModel, match="no model 'huge'"):
+            await engine.depth(DepthRequest(image=png(), model="huge"))
+
+
+async def test_a_deadline_that_passed_is_answered_as_such(folder: Path) -> None:
+    async with opened(folder) as engine:
+        with pytest.raises((DeadlineExceeded, Overloaded)):
+            await engine.depth(DepthRequest(image=png(), deadline_s=time.monotonic() - 1))
+
+
+async def test_a_full_queue_refuses_with_a_time_to_come_again(folder: Path) -> None:
+    async with opened(folder, queue_items=2) as engine:
+        asked = [engine.depth(DepthRequest(image=png())) for _ in range(30)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert refused
+    assert all((error.retry_after_s or 0) > 0 for error in refused)
+    assert all(isinstance(answer, Overloaded | DepthAnswer) for answer in answers)
+
+
+async def test_a_caller_who_goes_leaves_no_trace_but_a_count(folder: Path) -> None:
+    metrics = Metrics(CollectorRegistry())
+    engine = Engine(settings(models=folder, backend="simulated", watch_interval_s=0.0), metrics)
+    async with engine:
+        await engine.wait_ready()
+        task = asyncio.create_task(engine.depth(DepthRequest(image=png(), door="http")))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        value = metrics.registry.get_sample_value
+        assert value("depth_requests_cancelled_total", {"door": "http"}) == 1
+        assert value("depth_in_flight", {"door": "http"}) == 0
+        assert isinstance(await engine.depth(DepthRequest(image=png())), DepthAnswer)
+
+
+async def test_draining_answers_what_was_accepted_and_refuses_the_rest(folder: Path) -> None:
+    async with opened(folder) as engine:
+        changes: list[bool] = []
+        engine.on_ready_change(changes.append)
+        accepted = [asyncio.create_task(engine.depth(DepthRequest(image=png()))) for _ in range(5)]
+        await asyncio.sleep(0)
+        left = await engine.drain(10)
+        assert left == 0
+        assert all(isinstance(task.result(), DepthAnswer) for task in accepted)
+        with pytest.raises(NotReady):
+            await engine.depth(DepthRequest(image=png()))
+        assert not engine.ready
+        assert changes == [False]
+
+
+async def test_a_reload_under_load_fails_no_request(folder: Path, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "student.safetensors", seed=0)
+    async with opened(tmp_path) as engine:
+        versions = set()
+
+        async def ask() -> None:
+            for _ in range(40):
+                versions.add((await engine.depth(DepthRequest(image=png()))).model_version)
+
+        load = [asyncio.create_task(ask()) for _ in range(4)]
+        for seed in (1, 2):
+            await asyncio.to_thread(write_checkpoint, path, seed=seed)
+            await engine.reload()
+        await asyncio.gather(*load)
+        versions.add((await engine.depth(DepthRequest(image=png()))).model_version)
+    assert len(versions) >= 2
+
+
+async def test_an_empty_folder_says_that_there_is_nothing_to_serve(tmp_path: Path) -> None:
+    engine = Engine(settings(models=tmp_path, backend="simulated"), Metrics(CollectorRegistry()))
+    async with engine:
+        with pytest.raises(NotReady, match="no checkpoint lies in"):
+            await engine.wait_ready()
