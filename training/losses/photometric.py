@@ -74,7 +74,7 @@ def box_mean(images: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*ba
 
     Sums of three rows and then of three columns: a fraction of the time of average pooling on a CPU.
     """
-    mean: Float[Tensor, "*batch height width"] = _BoxMean.apply(images)  # type: ignore[no-untyped-call]
+    mean: Float[Tensor, "*batch height width"] = _BoxMean.apply(images)
     return mean
 
 
