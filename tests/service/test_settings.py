@@ -1,0 +1,58 @@
+"""What an operator may set, and how he hears of what he may not."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **variables: str) -> Settings:
+    monkeypatch.setenv("DEPTH_MODELS", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(f"DEPTH_{name}", value)
+    return Settings(_env_file=None)
+
+
+def test_ports_are_where_clients_of_kserve_and_triton_look_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = read(monkeypatch, tmp_path)
+    assert (found.http_port, found.grpc_port) == (8000, 8001)
+
+
+def test_each_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = read(monkeypatch, tmp_path, HTTP_PORT="9000", MAX_BATCH="8", BATCH_DELAY_S="0.002")
+    assert (found.http_port, found.max_batch, found.batch_delay_s) == (9000, 8, 0.002)
+
+
+def test_settings_never_change_once_they_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read(monkeypatch, tmp_path).http_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HTTP_PORT", "70000", "http_port"),
+        ("MAX_BATCH", "0", "max_batch"),
+        ("BATCH_DELAY_S", "-1", "batch_delay_s"),
+        ("BACKEND", "tensorflow", "backend"),
+        ("MODELS", "/nowhere", "models is /nowhere, which does not exist"),
+        ("TLS_CERT", "/nowhere", "tls_cert and tls_key are set together"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        read(monkeypatch, tmp_path, **{name: value})
+
+
+def test_an_admin_key_is_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = read(monkeypatch, tmp_path, ADMIN_KEY="open sesame")
+    assert "sesame" not in f"{found!r} {found} {found.model_dump_json()}"
+    with pytest.raises(ValidationError) as refusal:
+        read(monkeypatch, tmp_path, ADMIN_KEY="open sesame", ADMIN_KEY_FILE="/run/key")
+    assert "sesame" not in str(refusal.value)
