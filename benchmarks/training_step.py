@@ -30,6 +30,7 @@ from training.networks import Frozen, Networks, build_networks
 from training.optimizer import AveragedWeights, build_optimizer
 from training.recipes import RECIPES
 from training.step import training_step
+from training.teacher import Teacher, TeacherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def networks_of(config: TrainConfig) -> Networks:
     teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     projections = FeatureProjections(config.model.decoder_channels[:3], teacher.config.decoder_channels[:3])
     foundation = teacher.foundation if isinstance(teacher, TeacherNet) else None
-    frozen = Frozen(teacher=teacher, foundation=foundation)
+    frozen = Frozen(teacher=Teacher(teacher, TeacherConfig(), features=True), foundation=foundation)
     return Networks(built.depth, built.pose, None, projections, frozen).train()
 
 
@@ -156,7 +157,8 @@ def measure(settings: Settings) -> dict[str, tuple[float, float]]:
     frozen = networks.frozen
     if frozen.teacher is not None:
         with torch.no_grad():
-            frozen = Frozen(teacher=Answered(ask(frozen.teacher)).requires_grad_(False))  # type: ignore[arg-type]
+            answered_teacher = Answered(ask(frozen.teacher.network)).requires_grad_(False)
+            frozen = Frozen(teacher=Teacher(answered_teacher, TeacherConfig(), features=True))
     losses_only = Networks(answered, networks.pose, None, networks.projections, frozen)  # type: ignore[arg-type]
     parameters = networks.trainable()
     optimizer, average = build_optimizer(parameters, config.optimizer), AveragedWeights(parameters, 0.999)
@@ -169,7 +171,7 @@ def measure(settings: Settings) -> dict[str, tuple[float, float]]:
     with torch.no_grad():
         stages = {"network, forward": least(lambda: ask(networks.depth), settings.rounds)}
         if networks.frozen.teacher is not None:
-            teacher = networks.frozen.teacher
+            teacher = networks.frozen.teacher.network
             stages["teacher, forward"] = least(lambda: ask(teacher), settings.rounds)
     stages["network, forward and backward"] = least(network_alone, settings.rounds)
     stages["poses and losses, forward and backward"] = least(lambda: learn(losses_only), settings.rounds)

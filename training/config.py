@@ -17,6 +17,7 @@ from training.data.augment import AugmentConfig
 from training.intrinsics import IntrinsicsConfig
 from training.losses.config import LossesConfig
 from training.pose import PoseConfig
+from training.teacher import TeacherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +133,13 @@ class TrainConfig:
     """The geometric encoder's first weights: likewise."""
     teacher: Path | None = None
     """The checkpoint to distil from; its foundation model is `foundation_weights`."""
+    asking: TeacherConfig = field(default_factory=TeacherConfig)
+    """How the teacher is asked."""
     initial: Path | None = None
     """The checkpoint to start from, of the same model."""
-    semantics: Path | None = None
-    """A token probe, as `training.semantics` fits it; the guards need it."""
+    semantics: Literal["shipped"] | Path = "shipped"
+    """The token probe that the guards ask: the one for DINOv2 ViT-S/14 that comes with this program, or a
+    file that `python -m training.probe_fit` wrote."""
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the networks; losses and weights are always float32."""
@@ -150,11 +154,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.teacher is not None and self.model.role != "student":
             raise ValueError(f"teacher is {self.teacher}, but model.role is {self.model.role!r}")
-        if self.losses.semantic and self.semantics is None:
-            raise ValueError(
-                "losses.sky or losses.contact has a weight, and semantics is None; expected a token probe "
-                "(python -m training.semantics), or --losses.sky.weight 0 --losses.contact.weight 0"
-            )
 
 
 _NOT_DECISIVE = ("operation", "folder", "validation")

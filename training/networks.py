@@ -15,14 +15,15 @@ from training.config import TrainConfig
 from training.intrinsics import LearnedIntrinsics
 from training.losses.feature_imitation import FeatureProjections
 from training.pose import PoseNetwork
-from training.semantics import TokenProbe, load_probe
+from training.semantics import SHIPPED_PROBE, TokenProbe, load_probe
+from training.teacher import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """What is asked and never trained; it stays out of the run's state."""
 
-    teacher: TeacherNet | StudentNet | None = None
+    teacher: Teacher | None = None
     foundation: FoundationEncoder | None = None
     """Gives tokens where the batch has none; the teacher's, or the trained network's own."""
     probe: TokenProbe | None = None
@@ -79,12 +80,12 @@ def build_networks(config: TrainConfig, device: torch.device) -> Networks:
     if config.teacher is not None:
         teacher, _ = load_checkpoint(config.teacher, foundation_weights=config.foundation_weights)
         teacher.requires_grad_(False)
-        teacher.to(device)
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     asked = teacher if teacher is not None else depth
     foundation = asked.foundation if isinstance(asked, TeacherNet) else None
     probe = None
-    if config.semantics is not None and config.losses.semantic:
-        probe = load_probe(config.semantics).to(device)
+    if config.losses.semantic:
+        probe = load_probe(SHIPPED_PROBE if config.semantics == "shipped" else config.semantics).to(device)
         if foundation is None:
             foundation = FoundationEncoder(probe.foundation, config.foundation_weights).to(device)
         probe.check(foundation)
@@ -98,7 +99,13 @@ def build_networks(config: TrainConfig, device: torch.device) -> Networks:
         PoseNetwork(config.pose),
         LearnedIntrinsics(config.intrinsics) if config.intrinsics.learn else None,
         projections,
-        Frozen(teacher=teacher, foundation=foundation, probe=probe),
+        Frozen(
+            teacher=None
+            if teacher is None
+            else Teacher(teacher, config.asking, features=bool(config.losses.feature.weight)),
+            foundation=foundation,
+            probe=probe,
+        ),
     )
     return networks.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

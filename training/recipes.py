@@ -12,6 +12,7 @@ from training.data.augment import AugmentConfig
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.depth_labels import DepthLabelsConfig
 from training.pose import PoseConfig
+from training.teacher import TeacherConfig
 
 _HALF = SynthesisConfig(stride=2, scales=(0, 2))
 """Views compared at half resolution and two scales: what two CPU cores can afford."""
@@ -57,6 +58,7 @@ def distil() -> TrainConfig:
     return TrainConfig(
         recipe="distil",
         model=preset("student"),
+        asking=TeacherConfig(memory_gib=4.0),
         losses=LossesConfig(synthesis=SynthesisConfig(stride=2, scales=(0,))),
         pose=PoseConfig(translation_scale=0.1, depth_first_steps=2000),
     )

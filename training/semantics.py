@@ -22,6 +22,8 @@ from model.config import FoundationConfig
 from model.foundation import FoundationEncoder, TokenGrids
 
 CLASSES = ("sky", "road", "vehicle")
+SHIPPED_PROBE = Path(__file__).with_name("token_probe.safetensors")
+"""For DINOv2 ViT-S/14, blocks 3, 6, 9 and 12."""
 _METADATA = "token_probe"
 
 

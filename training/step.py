@@ -24,6 +24,7 @@ from training.losses.sky import sky, sky_weights
 from training.losses.smoothness import smoothness
 from training.networks import Networks
 from training.synthesis import Synthesis, ViewSynthesis, resample, shrunk, through_time
+from training.teacher import ask
 
 PerSample = dict[str, Float[Tensor, " batch"]]
 
@@ -150,40 +151,27 @@ class _Scene:
 
 
 def _tokens(networks: Networks, batch: Batch) -> TokenGrids | None:
-    frozen = networks.frozen
-    needed = frozen.probe is not None or any(
-        isinstance(network, TeacherNet) and network.foundation is not None
-        for network in (networks.depth, frozen.teacher)
-    )
-    if not needed:
-        return None
+    """Return the batch's tokens, computed where the trained network or the probe needs them.
+
+    The teacher alone gets none here: it computes them itself, for images that it does not remember.
+    """
     if batch.tokens is not None:
         return cast(TokenGrids, batch.tokens)
+    frozen, depth = networks.frozen, networks.depth
+    if frozen.probe is None and not (isinstance(depth, TeacherNet) and depth.foundation is not None):
+        return None
     if frozen.foundation is None:
         raise ValueError("the batch has no tokens, and there is no foundation model to compute them")
-    return frozen.foundation(batch.image)  # type: ignore[no-any-return]
+    return cast(TokenGrids, frozen.foundation(batch.image))
 
 
 def _depths(
     networks: Networks, batch: Batch, tokens: TokenGrids | None, config: TrainConfig
 ) -> tuple[DepthOutput, DepthOutput | None]:
-    device = batch.image.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        student = _ask(networks.depth, batch.image_augmented, tokens)
-        teacher = None
-        if networks.frozen.teacher is not None:
-            with torch.no_grad():
-                teacher = _ask(networks.frozen.teacher, batch.image, tokens)
-    return student, teacher
-
-
-def _ask(
-    network: nn.Module, image: Float[Tensor, "batch 3 height width"], tokens: TokenGrids | None
-) -> DepthOutput:
-    image = image.contiguous(memory_format=torch.channels_last)
-    if isinstance(network, TeacherNet) and network.foundation is not None:
-        return cast(DepthOutput, network(image, tokens))
-    return cast(DepthOutput, network(image))
+    with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        student = ask(networks.depth, batch.image_augmented, tokens)
+        asked = networks.frozen.teacher
+        return student, None if asked is None else asked(batch.image, tokens)
 
 
 def _poses(

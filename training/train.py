@@ -144,6 +144,9 @@ def _loader(
     tokens = None
     if operation.tokens is not None and foundation is not None:
         tokens = _cached_tokens(config, dataset, foundation, process, training=training)
+    if not training:
+        # The first process validates alone, on all frames.
+        return BatchLoader(dataset, settings, config.seed, tokens=tokens)
     return BatchLoader(dataset, settings, config.seed, process.rank, process.world_size, tokens=tokens)
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,11 +9,15 @@ from tests.training.worlds import WALL_M, tiny_config, wall_batch
 from training.config import OptimizerConfig
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.depth_labels import DepthLabelsConfig
+from training.losses.ground_contact import GroundContactConfig
+from training.losses.sky import SkyConfig
 from training.losses.smoothness import SmoothnessConfig
 from training.networks import Frozen, Networks, build_networks
 from training.optimizer import build_optimizer
 from training.pose import PoseConfig
+from training.semantics import TokenProbe
 from training.step import training_step
+from training.teacher import Teacher, TeacherConfig
 
 CPU = torch.device("cpu")
 
@@ -33,7 +38,11 @@ def distilling(tmp_path, losses):
     config, networks = setting(tmp_path, losses=losses)
     torch.manual_seed(7)
     teacher = build_networks(dataclasses.replace(config, seed=7), CPU).depth.requires_grad_(False)
-    return config, Networks(networks.depth, networks.pose, None, None, Frozen(teacher=teacher))
+    return config, Networks(networks.depth, networks.pose, None, None, Frozen(teacher=asked(teacher)))
+
+
+def asked(network, memory_gib=0.0, features=True):
+    return Teacher(network, TeacherConfig(memory_gib=memory_gib), features=features)
 
 
 def test_the_loss_is_the_sum_of_its_terms(tmp_path):
@@ -124,13 +133,13 @@ def test_each_alignment_can_be_switched_off_alone(tmp_path, name):
 def test_the_teacher_is_asked_and_never_taught(tmp_path):
     config, networks = distilling(tmp_path, LossesConfig())
     training_step(networks, wall_batch(), config, 0).loss.backward()
-    assert all(p.grad is None for p in networks.frozen.teacher.parameters())
+    assert all(p.grad is None for p in networks.frozen.teacher.network.parameters())
     assert not any("teacher" in name for name in networks.state_dict())
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_imitate(tmp_path):
     config, networks = distilling(tmp_path, only())
-    twin = Networks(networks.depth, networks.pose, None, None, Frozen(teacher=networks.depth))
+    twin = Networks(networks.depth, networks.pose, None, None, Frozen(teacher=asked(networks.depth)))
     result = training_step(twin, wall_batch(), config, 0)
     assert result.terms["scale"].item() == 0
     assert result.terms["imitation"].item() == 0
@@ -162,3 +171,44 @@ def test_a_teacher_learns_with_tokens_that_are_computed_in_the_step(tmp_path):
     assert gates
     assert all(gate.grad is not None and gate.grad.any() for gate in gates)
     assert all(p.grad is None for p in networks.depth.foundation.parameters())
+
+
+class Halves(TokenProbe):
+    """Takes the upper half of every image for sky, and the lower for road with a vehicle in its first row."""
+
+    def __init__(self):
+        super().__init__(preset("teacher").foundation, "", 4)
+
+    def forward(self, tokens):
+        def rows(*shares):
+            return torch.tensor(shares)[None, None, :, None].expand(len(tokens[0]), 1, 4, 6)
+
+        return {
+            "sky": rows(1.0, 1.0, 0.0, 0.0),
+            "vehicle": rows(0.0, 0.0, 1.0, 0.0),
+            "road": rows(0.0, 0.0, 0.0, 1.0),
+        }
+
+
+def guarded(tmp_path, losses):
+    """A tiny student, and someone who tells sky, road and vehicles."""
+    config, networks = setting(tmp_path)
+    config = dataclasses.replace(config, losses=losses)
+    batch = dataclasses.replace(wall_batch(), tokens=tuple(torch.zeros(2, 4, 4, 6) for _ in range(4)))
+    return config, Networks(networks.depth, networks.pose, frozen=Frozen(probe=Halves())), batch
+
+
+def test_sky_is_pushed_away_and_left_out_of_view_synthesis(tmp_path):
+    config, networks, batch = guarded(tmp_path, only(sky=SkyConfig(weight=1.0)))
+    # Depth starts at 12, the farthest is 100, and five eighths of the rows blend to at least 0.9.
+    loss = training_step(networks, batch, config, 0).terms["sky"].item()
+    assert loss == pytest.approx(0.44 * math.log(100 / 12), rel=0.1)
+    seen = dataclasses.replace(config, losses=LossesConfig(sky=SkyConfig(weight=1.0)))
+    all_of_it = dataclasses.replace(config, losses=LossesConfig())
+    with_sky = training_step(networks, batch, all_of_it, 0).terms["photometric"].item()
+    assert training_step(networks, batch, seen, 0).terms["photometric"].item() < 0.75 * with_sky
+
+
+def test_a_vehicle_no_farther_than_its_road_costs_nothing(tmp_path):
+    config, networks, batch = guarded(tmp_path, only(contact=GroundContactConfig(weight=1.0)))
+    assert training_step(networks, batch, config, 0).terms["contact"].item() == 0
