@@ -32,6 +32,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._define_models(registry)
+        self._define_batches(registry)
         self.request_seconds = Histogram(
             "depth_request_seconds",
             "Time from a request's acceptance by the engine to its answer.",
@@ -44,22 +46,6 @@ class Metrics:
             "Time that requests spent in each phase, waiting for its threads included.",
             ("phase", "door", "model", "outcome"),
             buckets=_SECONDS,
-            registry=registry,
-        )
-        self.batch_size = Histogram(
-            "depth_batch_size", "Images in each batch.", ("model",), buckets=_BATCHES, registry=registry
-        )
-        self.batch_seconds = Histogram(
-            "depth_batch_seconds",
-            "Time that each batch took.",
-            ("model",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.queue_length = Gauge(
-            "depth_queue_length",
-            "Images decoded or being decoded that wait for a device.",
-            ("model",),
             registry=registry,
         )
         self.in_flight = Gauge(
@@ -84,6 +70,26 @@ class Metrics:
         self.held_body_bytes = Gauge(
             "depth_held_body_bytes", "Bytes of requests that are held in memory.", registry=registry
         )
+
+    def _define_batches(self, registry: CollectorRegistry) -> None:
+        self.batch_size = Histogram(
+            "depth_batch_size", "Images in each batch.", ("model",), buckets=_BATCHES, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "depth_batch_seconds",
+            "Time that each batch took.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_length = Gauge(
+            "depth_queue_length",
+            "Images decoded or being decoded that wait for a device.",
+            ("model",),
+            registry=registry,
+        )
+
+    def _define_models(self, registry: CollectorRegistry) -> None:
         self.model_state = Gauge(
             "depth_model_state",
             "1 for the state that each version of a model is in.",
