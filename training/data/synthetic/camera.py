@@ -4,7 +4,7 @@ Samples lie at multiples of half a pixel: every pixel's centre is one of them, a
 It does not know what is in front of the camera.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -37,6 +37,11 @@ class Camera:
     def position(self) -> Float64[np.ndarray, "3"]:
         """The camera's place in the world."""
         return self.world_T_camera[:3, 3]
+
+    def scaled(self, height: int, width: int) -> "Camera":
+        """Return the camera with fewer or more pixels."""
+        scale = np.diag([width / self.width, height / self.height, 1.0])
+        return replace(self, intrinsics=scale @ self.intrinsics, height=height, width=width)
 
     def rays(self) -> Matrix3:
         """Return the matrix from (sample column, sample row, 1) to a world direction of camera depth 1."""

@@ -12,7 +12,7 @@ from typing import Literal
 Style = Literal["city", "residential", "rural", "arterial"]
 STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
 
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
 
 

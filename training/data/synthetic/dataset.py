@@ -15,12 +15,12 @@ from jaxtyping import Float32
 from training.data.sequence import Sample, View
 from training.data.synthetic.config import SyntheticConfig
 from training.data.synthetic.frame import SyntheticFrame
-from training.data.synthetic.render import draw
+from training.data.synthetic.render import draw, metered
 from training.data.synthetic.store import FrameStore
 from training.data.synthetic.world import World, build_world
 
 _WORLDS_KEPT = 16
-_FRAMES_KEPT = 24
+_FRAMES_KEPT_BYTES = 2**28
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -70,7 +70,7 @@ class SyntheticDataset:
             lambda sequence: build_world(config, sequence), _WORLDS_KEPT
         )
         self._frame: _Recent[tuple[int, int, bool], SyntheticFrame] = _Recent(
-            self._read_or_draw, _FRAMES_KEPT
+            self._read_or_draw, max(_FRAMES_KEPT_BYTES // (config.height * config.width * 10), 8)
         )
         name = f"synthetic-{config.fingerprint()}"
         self._keys = tuple(
@@ -137,6 +137,14 @@ class SyntheticDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a synthetic world of {len(self)}")
         return divmod(index, self.config.frames)
+
+    def _build(self, sequence: int) -> World:
+        world = build_world(self.config, sequence)
+        # A light meter needs no more than a small picture.
+        width = min(self.config.width, 160)
+        small = self.config.height * width // self.config.width
+        camera = world.drive.camera(world.road, 0, self.config.height, self.config.width).scaled(small, width)
+        return metered(world, camera, 0)
 
     def _read_or_draw(self, key: tuple[int, int, bool]) -> SyntheticFrame:
         sequence, frame, right = key

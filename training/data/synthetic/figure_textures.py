@@ -6,15 +6,14 @@ It does not know where they stand.
 import cv2
 import numpy as np
 
-from training.data.synthetic.noise import Colours, Plane, blend, filled, fractal, vary
+from training.data.synthetic.noise import Colours, Plane, blend, filled, fractal, muted, vary
 
 
 def person(rng: np.random.Generator, height: int, width: int) -> tuple[Colours, Plane]:
     """Return a standing or walking person, and where the picture is not open."""
     colours = np.zeros((height, width, 3), np.float32)
     cover = np.zeros((height, width), np.float32)
-    coat = tuple(float(value) for value in rng.uniform(0.05, 0.65, 3))
-    trousers = tuple(float(value) for value in rng.uniform(0.04, 0.35, 3))
+    coat, trousers = muted(rng, 0.05, 0.65), muted(rng, 0.04, 0.35)
     skin = tuple(float(value) for value in np.array((0.75, 0.56, 0.45)) * rng.uniform(0.45, 1.05))
     hair = tuple(float(value) for value in np.array((0.25, 0.17, 0.1)) * rng.uniform(0.2, 1.6))
     stride = rng.uniform(0.02, 0.16)
@@ -103,8 +102,7 @@ def _lettered(colours: Colours, text: str, foot: tuple[int, int], scale: float, 
 
 def board(rng: np.random.Generator, height: int, width: int) -> Colours:
     """Return an advertisement or a direction board."""
-    base = rng.uniform(0.1, 0.95, 3).astype(np.float32)
-    colours = filled(height, width, (float(base[0]), float(base[1]), float(base[2])))
+    colours = filled(height, width, muted(rng, 0.1, 0.95))
     for _ in range(5):
         x, y = int(rng.uniform(0, width * 0.8)), int(rng.uniform(0, height * 0.8))
         colour = tuple(float(value) for value in rng.uniform(0.05, 0.95, 3))

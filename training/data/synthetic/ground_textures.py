@@ -21,7 +21,7 @@ _WHITE: Colour = (0.86, 0.86, 0.83)
 def asphalt(rng: np.random.Generator, size: int, tone: float) -> Colours:
     """Return bare asphalt, `ASPHALT_M` wide and long."""
     colours = filled(size, size, (tone * 1.02, tone, tone * 0.98))
-    colours = vary(colours, fractal(rng, size, size, cells=(4, 4), falloff=0.75), 0.075)
+    colours = vary(colours, fractal(rng, size, size, cells=(4, 4), falloff=0.75), 0.05)
     return vary(colours, fractal(rng, size, size, cells=(size // 4, size // 4), falloff=0.9), 0.09)
 
 
@@ -64,7 +64,7 @@ def land(
         filled(rows, columns, colour), fractal(rng, rows, columns, cells=cells, falloff=0.85), rough
     )
     dry = fractal(rng, rows, columns, cells=cells, falloff=0.6)
-    dried: Colour = (colour[0] * 1.35, colour[1] * 1.1, colour[2] * 0.9)
+    dried: Colour = (colour[0] * 1.2, colour[1] * 1.06, colour[2] * 1.0)
     return blend(colours, vary(filled(rows, columns, dried), dry, 0.15), smoothstep(0.3, 1.8, dry))
 
 
@@ -92,9 +92,9 @@ def _road(
     tone: float,
 ) -> Colours:
     colours = filled(rows, columns, (tone * 1.02, tone, tone * 0.98))
-    colours = vary(colours, fractal(rng, rows, columns, cells=(8, 4), falloff=0.75), 0.08)
+    colours = vary(colours, fractal(rng, rows, columns, cells=(8, 4), falloff=0.75), 0.05)
     fine = fractal(rng, rows, columns, cells=(rows // 4, columns // 4), falloff=0.9)
-    colours = vary(colours, fine, 0.10)
+    colours = vary(colours, fine, 0.085)
     # Tyres polish two tracks a lane, and long streaks follow the traffic.
     in_lane = np.mod(across - profile.own_lane_m + profile.lane_m / 2, profile.lane_m) - profile.lane_m / 2
     tracks = np.exp(-(((np.abs(in_lane) - 0.75) / 0.28) ** 2))

@@ -29,7 +29,8 @@ class Light:
     horizon: Rgb
     clouds: float
     """0: clear; 1: overcast."""
-    exposure: float
+    brightness: float
+    """What the camera's automatic exposure aims at, on average, below the sky."""
     contrast: float
     """Above 1: light is lighter and dark is darker."""
     noise: float
@@ -46,7 +47,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     to_sun = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
     strength = rng.uniform(0.02, 0.25) if overcast else rng.uniform(0.75, 1.25)
     warm = rng.uniform(0.0, 0.15)
-    ambient_light = rng.uniform(0.55, 0.8) if overcast else rng.uniform(0.22, 0.42)
+    ambient_light = rng.uniform(0.55, 0.8) if overcast else rng.uniform(0.28, 0.5)
     blue = 0.0 if overcast else rng.uniform(0.0, 0.2)
     horizon = np.array([0.92, 0.95, 0.98]) * rng.uniform(0.85, 1.1)
     clear = np.array([rng.uniform(0.25, 0.55), rng.uniform(0.5, 0.75), rng.uniform(0.85, 1.0)])
@@ -61,8 +62,8 @@ def draw_light(rng: np.random.Generator) -> Light:
         zenith=_rgb(zenith),
         horizon=_rgb(horizon),
         clouds=clouds,
-        exposure=float(rng.uniform(0.85, 1.3)) * (1.15 if overcast else 1.0),
-        contrast=float(rng.uniform(1.0, 1.45)),
+        brightness=float(rng.uniform(0.30, 0.46)),
+        contrast=float(rng.uniform(0.95, 1.3)),
         noise=float(rng.uniform(0.004, 0.014)),
         blur_px=float(rng.choice([0.0, 0.0, 0.35, 0.5])),
     )

@@ -47,6 +47,14 @@ def fractal(
     return total / np.float32(max(float(total.std()), 1e-6))
 
 
+def muted(rng: np.random.Generator, low: float, high: float) -> Colour:
+    """Draw a colour of things that people paint and wear: seldom a bright one."""
+    colour = rng.uniform(low, high, 3)
+    strong = 0.2 + 0.5 * rng.random() ** 2
+    red, green, blue = colour.mean() * (1 - strong) + colour * strong
+    return (float(red), float(green), float(blue))
+
+
 def filled(height: int, width: int, colour: Colour) -> Colours:
     """Return a plane of one colour."""
     plane: Colours = np.empty((height, width, 3), np.float32)

@@ -21,7 +21,7 @@ _GREENS: tuple[Colour, ...] = (
 def green(rng: np.random.Generator) -> Colour:
     """Draw the colour of a plant."""
     colour = _GREENS[int(rng.integers(len(_GREENS)))]
-    light = float(rng.uniform(0.8, 1.25))
+    light = float(rng.uniform(1.15, 1.8))
     return (colour[0] * light, colour[1] * light, colour[2] * light)
 
 
@@ -88,7 +88,7 @@ def bark(rng: np.random.Generator, size: int) -> Colours:
 def _foliage(rng: np.random.Generator, height: int, width: int, colour: Colour) -> Colours:
     clumps = fractal(rng, height, width, cells=(max(height // 32, 2), max(width // 32, 2)), falloff=0.9)
     fine = fractal(rng, height, width, cells=(height // 8, width // 8), falloff=0.95)
-    light = np.clip(1 + 0.36 * clumps + 0.36 * fine, 0.16, 2.6)
+    light = np.clip(1 + 0.28 * clumps + 0.34 * fine, 0.25, 2.4)
     colours = filled(height, width, colour) * light[..., None]
     bright: Colour = (min(colour[0] * 2.0, 1.0), min(colour[1] * 1.75, 1.0), colour[2] * 1.5)
     colours = blend(colours, bright, 0.6 * smoothstep(1.2, 2.6, clumps + fine))

@@ -17,7 +17,7 @@ def tree(rng: np.random.Generator, library: Library, *, clumps: int) -> FacesBui
     builder = FacesBuilder()
     height = float(rng.uniform(5.0, 11.0))
     stem = height * float(rng.uniform(0.18, 0.36))
-    _trunk(rng, builder, library, float(rng.uniform(0.12, 0.28)), stem + 1.5)
+    _trunk(rng, builder, library, float(rng.uniform(0.09, 0.23)), stem + 1.5)
     wide = height * float(rng.uniform(0.22, 0.36))
     crown = (0.0, 0.0, (stem + height) / 2)
     _crown(rng, builder, library, crown, (wide, wide, (height - stem) / 2), clumps)
@@ -49,7 +49,7 @@ def wood_edge(rng: np.random.Generator, library: Library, length_m: float, heigh
     """Return a row of trees along x, which faces -y and is seen from both sides."""
     builder = FacesBuilder()
     texture = int(rng.choice(library.tree_rows))
-    light = float(rng.uniform(0.75, 1.15))
+    light = float(rng.uniform(0.9, 1.3))
     surface = Surface(
         texture=texture, kind=Kind.VEGETATION, tint=(light, light, light * 0.95), cutout=True, soft=0.7
     )
@@ -96,7 +96,7 @@ def _crown(
         up = np.cross(facing, right)
         size = rng.uniform(0.95, 1.25) * 0.8
         extent_right, extent_up = 2 * size * radii[0] * right, 2 * size * min(radii[2], radii[0] * 1.3) * up
-        shade = float(light * (0.78 + 0.3 * rise) * rng.uniform(0.85, 1.15))
+        shade = float(light * (0.9 + 0.25 * rise) * rng.uniform(0.85, 1.15))
         surface = Surface(
             texture=texture,
             kind=Kind.VEGETATION,

@@ -125,15 +125,26 @@ def rasterise(projected: Projected, faces: Faces, atlas: Atlas, camera: Camera) 
         start, end = inside.of(face, top, bottom)
         column = np.arange(left, right, dtype=np.float32)
         mask = (column >= start) & (column <= end)
-        a, b, c = projected.inverse_depth[face]
-        at_rows = (b * np.arange(top, bottom) + c).astype(np.float32)[:, None]
-        inverse_depth = at_rows + np.float32(a) * column
+        inverse_depth = _affine(projected.inverse_depth[face], (top, bottom, left, right))
         mask &= inverse_depth > area
-        if cutout[face]:
-            mask &= _opaque(projected.uv[face], int(texture[face]), atlas, inverse_depth, (top, left))
+        if cutout[face] and mask.any():
+            where = (top, bottom, left, right)
+            mask &= _opaque(projected.uv[face], int(texture[face]), atlas, inverse_depth, where)
         np.copyto(area, inverse_depth, where=mask)
-        hit[top:bottom, left:right][mask] = face
+        np.copyto(hit[top:bottom, left:right], np.int32(face), where=mask)
     return Hits(inverse_depth=nearest, face=hit)
+
+
+def _affine(
+    coefficients: Float64[np.ndarray, "3"], box: tuple[int, int, int, int]
+) -> Float32[np.ndarray, "height width"]:
+    """Return a function's values over a box; counting from its corner keeps single precision exact enough."""
+    a, b, c = coefficients.tolist()
+    top, bottom, left, right = box
+    across = (a * np.arange(right - left)).astype(np.float32)
+    down = (b * np.arange(top, bottom) + (c + a * left)).astype(np.float32)
+    values: Float32[np.ndarray, "height width"] = down[:, None] + across
+    return values
 
 
 class _Intervals:
@@ -154,7 +165,7 @@ class _Intervals:
         left = self._left[face]
         start = np.where(left, crossing, -np.inf).max(axis=1, keepdims=True)
         end = np.where(left, np.inf, crossing).min(axis=1, keepdims=True)
-        return start, end
+        return start.astype(np.float32), end.astype(np.float32)
 
 
 def _opaque(
@@ -162,14 +173,12 @@ def _opaque(
     texture: int,
     atlas: Atlas,
     inverse_depth: Float32[np.ndarray, "height width"],
-    first: tuple[int, int],
+    box: tuple[int, int, int, int],
 ) -> Bool[np.ndarray, "height width"]:
     """Return where a face's texture is opaque, at the scale that suits the middle of the face."""
     height, width = inverse_depth.shape
-    rows = np.arange(first[0], first[0] + height)[:, None]
-    columns = np.arange(first[1], first[1] + width)
-    depth = 1 / np.maximum(inverse_depth, 1e-6)
-    place = [((b * rows + c) + a * columns).astype(np.float32) * depth for a, b, c in uv]
+    depth = 1 / np.maximum(inverse_depth, np.float32(1e-6))
+    place = [_affine(part, box) * depth for part in uv]
     index = []
     for axis in (0, 1):
         extent = float(atlas.size[texture, axis])
@@ -177,7 +186,7 @@ def _opaque(
         step = float(np.abs(uv[axis, :2]).max() * depth[height // 2, width // 2] * extent)
         level = int(np.clip(round(np.log2(max(step, 1e-6))), 0, atlas.levels[texture, axis]))
         size = int(extent) >> level
-        inside = np.floor(place[axis] * size).astype(np.int32)
+        inside = np.floor(place[axis] * np.float32(size)).astype(np.int32)
         inside &= size - 1
         index.append(inside + int(atlas.corner[texture, axis]) + 2 * (int(extent) - size))
     opaque: Bool[np.ndarray, "height width"] = atlas.pixels[index[1], index[0], 3] >= _OPAQUE

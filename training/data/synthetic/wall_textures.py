@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.data.synthetic.noise import Colour, Colours, Plane, blend, filled, fractal, smoothstep, vary
+from training.data.synthetic.noise import (
+    Colour,
+    Colours,
+    Plane,
+    blend,
+    filled,
+    fractal,
+    muted,
+    smoothstep,
+    vary,
+)
 
 FACADE_M = (12.8, 12.8)
 """Width and height that a facade covers."""
@@ -143,7 +153,7 @@ def _door(
     width, height = int(min(bay_px * 0.5, 50)), int(floor_px * 0.72)
     x, y = int(left + (bay_px - width) / 2), top + floor_px - height
     y = int(y)
-    wood = rng.uniform(0.15, 0.5, 3)
+    wood = np.array(muted(rng, 0.12, 0.5))
     colours[y - 4 : y + height, x - 4 : x + width + 4] *= 0.75
     colours[y : y + height, x : x + width] = wood.astype(np.float32)
     colours[y + 6 : y + height // 3, x + 5 : x + width - 5] = _glass(rng, height // 3 - 6, width - 10)
@@ -153,7 +163,7 @@ def _shop(
     rng: np.random.Generator, colours: Colours, left: float, top: float, bay_px: float, floor_px: int
 ) -> None:
     y, x, right = int(top), int(left), int(left + bay_px)
-    sign = rng.uniform(0.1, 0.9, 3).astype(np.float32)
+    sign = np.array(muted(rng, 0.1, 0.9), np.float32)
     colours[y + 10 : y + 34, x + 2 : right - 2] = sign
     lettering = 0.9 if sign.mean() < 0.5 else 0.15
     for start in range(x + 12, right - 16, 9):
