@@ -11,9 +11,11 @@ from training.config import BatchConfig, OperationConfig, OptimizerConfig, Sched
 from training.data.augment import AugmentConfig
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.depth_labels import DepthLabelsConfig
+from training.losses.sky import SkyConfig
 from training.pose import PoseConfig
 from training.teacher import TeacherConfig
 
+_SKY = SkyConfig(weight=0.02)
 _HALF = SynthesisConfig(stride=2, scales=(0, 2))
 """Views compared at half resolution and two scales: what two CPU cores can afford."""
 
@@ -34,11 +36,11 @@ def smoke() -> TrainConfig:
 
 
 def teacher() -> TrainConfig:
-    """The network with semantics, self-supervised: known poses and stereo where there are any."""
+    """The network with semantics, self-supervised: known poses and stereo where there are any, and the sky."""
     return TrainConfig(
         recipe="teacher",
         model=preset("teacher"),
-        losses=LossesConfig(synthesis=_HALF),
+        losses=LossesConfig(synthesis=_HALF, sky=_SKY),
         pose=PoseConfig(translation_scale=0.1, depth_first_steps=2000),
     )
 
@@ -71,6 +73,7 @@ def kitti_640() -> TrainConfig:
         model=preset("teacher"),
         precision="bfloat16",
         batch=BatchConfig(size=12),
+        losses=LossesConfig(sky=_SKY),
         pose=PoseConfig(supervision=0.0),
         optimizer=OptimizerConfig(lr=1e-4, backbone_lr=1e-4),
         # 20 epochs of 39,810 frames; the rate drops after 15, as is usual in the field.
@@ -88,6 +91,7 @@ def kitti_1024() -> TrainConfig:
         model=preset("teacher", height=320, width=1024),
         precision="bfloat16",
         batch=BatchConfig(size=12),
+        losses=LossesConfig(sky=_SKY),
         pose=PoseConfig(supervision=0.0),
         optimizer=OptimizerConfig(lr=5e-5, backbone_lr=5e-5),
         schedule=ScheduleConfig(
@@ -104,6 +108,7 @@ def cityscapes_512() -> TrainConfig:
         model=preset("teacher", height=192, width=512),
         precision="bfloat16",
         batch=BatchConfig(size=12),
+        losses=LossesConfig(sky=_SKY),
         pose=PoseConfig(supervision=0.0),
         optimizer=OptimizerConfig(lr=1e-4, backbone_lr=1e-4),
         # 69,731 frames, the published training set: 11 epochs.
@@ -133,7 +138,7 @@ def synthetic_labels() -> TrainConfig:
     return TrainConfig(
         recipe="synthetic-labels",
         model=preset("teacher"),
-        losses=LossesConfig(synthesis=_HALF, labels=DepthLabelsConfig(weight=0.3)),
+        losses=LossesConfig(synthesis=_HALF, labels=DepthLabelsConfig(weight=0.3), sky=_SKY),
         pose=PoseConfig(translation_scale=0.1),
     )
 

@@ -1,10 +1,14 @@
+import cv2
 import pytest
 import torch
 
-from model.config import FoundationConfig
+from model.config import FoundationConfig, preset
 from model.foundation import FoundationEncoder
+from model.images import to_model_batch
+from tests.assets import shared
 from training.semantics import (
     CLASSES,
+    SHIPPED_PROBE,
     ProbeError,
     TokenProbe,
     fit_logistic,
@@ -71,3 +75,24 @@ def test_tokens_of_other_weights_are_refused():
     with pytest.raises(ProbeError, match="fitted on"):
         probe().check(foundation)
     TokenProbe(TINY, foundation.fingerprint, 2).check(foundation)
+
+
+def test_the_shipped_probe_is_for_the_teachers_foundation_model():
+    shipped = load_probe(SHIPPED_PROBE)
+    assert shipped.foundation == preset("teacher").foundation
+    assert shipped.weight.shape == (3, 384)
+
+
+def test_the_shipped_probe_knows_sky_and_road_of_a_real_street():
+    weights = shared("weights/dinov2_vits14_fp16.safetensors")
+    photographs = sorted(shared("data/kitti_odometry/sequences/04/image_2").iterdir())
+    image = cv2.imread(str(photographs[20]))[..., ::-1]
+    encoder = FoundationEncoder(FoundationConfig(), weights)
+    shipped = load_probe(SHIPPED_PROBE)
+    shipped.check(encoder)
+    found = shipped(encoder(torch.from_numpy(to_model_batch([image], 192, 640))))
+    # 14 rows of 46 tokens: the sky is above the road's end, trees and houses to its sides.
+    assert found["sky"][0, 0, :3, 20:24].min() > 0.6
+    assert found["sky"][0, 0, 7:].max() < 0.3
+    assert found["road"][0, 0, -2:, 20:26].min() > 0.9
+    assert found["road"][0, 0, :5].max() < 0.3

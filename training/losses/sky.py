@@ -20,8 +20,9 @@ class SkyConfig:
 
     weight: float = 0.0
     """0: off; 0.02 is a strong pull."""
-    confidence: float = 0.9
-    """P(sky) below this is taken as 0: tokens at the skyline show both."""
+    confidence: float = 0.5
+    """P(sky) below this is taken as 0: tokens at the skyline show both. Of deep blue or burnt-out skies the
+    shipped probe is less sure than of those that it was fitted on."""
     exclude: bool = True
     """Whether view synthesis leaves the sky alone."""
 
