@@ -13,7 +13,7 @@ import torch
 from training.config import TrainConfig
 from training.data.mixture import Mixture
 from training.distributed import Process
-from training.losses.config import LossesConfig
+from training.losses.config import FROM_A_TEACHER
 from training.networks import Networks
 from training.run_log import duration
 from training.trainer import Trainer
@@ -59,7 +59,7 @@ def _lines(
         for name, part in networks.named_children()
     )
     yield f"network   {model.name} at {model.width}x{model.height}; trainable: {parts}"
-    yield f"losses    {', '.join(_weights(config.losses))}"
+    yield f"losses    {', '.join(_weights(config))}"
     schedule = config.schedule
     samples = schedule.steps * schedule.accumulation * config.batch.size
     each = (
@@ -70,10 +70,10 @@ def _lines(
     yield f"machine   {process.device}, {processes}, {torch.get_num_threads()} threads, {config.precision}"
 
 
-def _weights(losses: LossesConfig) -> Iterator[str]:
-    for field in dataclasses.fields(losses):
-        weight = getattr(getattr(losses, field.name), "weight", 0)
-        if weight:
+def _weights(config: TrainConfig) -> Iterator[str]:
+    for field in dataclasses.fields(config.losses):
+        weight = getattr(getattr(config.losses, field.name), "weight", 0)
+        if weight and (config.teacher is not None or field.name not in FROM_A_TEACHER):
             yield f"{field.name} {weight:g}"
 
 

@@ -36,7 +36,7 @@ def smoke() -> TrainConfig:
 
 
 def teacher() -> TrainConfig:
-    """The network with semantics, self-supervised: known poses and stereo where there are any, and the sky."""
+    """The network with semantics, self-supervised; poses and stereo where the data has them."""
     return TrainConfig(
         recipe="teacher",
         model=preset("teacher"),

@@ -126,8 +126,13 @@ class _Scene:
         intrinsics = batch.intrinsics
         if networks.intrinsics is not None and batch.intrinsics_known is not None:
             intrinsics = networks.intrinsics(intrinsics, batch.intrinsics_known, height, width)
-        learns = batch.pose_known if step < config.pose.depth_first_steps else None
-        self._views = ViewSynthesis(batch, pose, intrinsics, config.losses, learns)
+        # While depth waits for the pose network, nothing else may move it either: to an optimizer that scales
+        # gradients, the faintest smoothness alone would be as loud as everything together.
+        waits = step < config.pose.depth_first_steps
+        self.depth_learns = (batch.source_mask & batch.pose_known).any(dim=1) if waits else None
+        self._views = ViewSynthesis(
+            batch, pose, intrinsics, config.losses, batch.pose_known if waits else None
+        )
         self._done: dict[int, tuple[Tensor, Synthesis]] = {}
         probe = networks.frozen.probe
         self.semantics = None if probe is None or tokens is None else probe(tokens)
@@ -208,7 +213,10 @@ def _self_supervision(scene: _Scene, student: DepthOutput) -> PerSample:
             smoothness(student.disparities[scale], shrunk(batch.image, 2**scale)) / 2**scale
             for scale in scales
         ]
-        losses["smoothness"] = config.smoothness.weight * torch.stack(rough).mean(dim=0)
+        mean = torch.stack(rough).mean(dim=0)
+        if scene.depth_learns is not None:
+            mean = torch.where(scene.depth_learns, mean, mean.detach())
+        losses["smoothness"] = config.smoothness.weight * mean
     return losses
 
 

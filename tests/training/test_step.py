@@ -105,9 +105,8 @@ def test_known_poses_teach_the_pose_network_where_supervision_is_on(tmp_path):
 
 
 def test_until_depth_is_sane_unknown_poses_teach_the_pose_alone(tmp_path):
-    losses = LossesConfig(smoothness=SmoothnessConfig(weight=0.0))
     pose = PoseConfig(channels=(8,), supervision=0.0, depth_first_steps=10)
-    config, networks = setting(tmp_path, pose=pose, losses=losses)
+    config, networks = setting(tmp_path, pose=pose)
     training_step(networks, wall_batch(poses=False), config, 9).loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in networks.depth.parameters())
     training_step(networks, wall_batch(poses=False), config, 10).loss.backward()

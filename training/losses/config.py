@@ -37,9 +37,13 @@ class SynthesisConfig:
             raise ValueError(f"losses.synthesis.stride is {self.stride}; expected 1, 2 or 4")
 
 
+FROM_A_TEACHER = ("scale", "category", "feature", "imitation")
+"""The losses that are there only where a teacher is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossesConfig:
-    """All losses. Those of the second group need a teacher, the guards a token probe."""
+    """All losses. Sky and contact ask a token probe, the last four a teacher."""
 
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
