@@ -150,8 +150,10 @@ def _otherwise(image: Image, random: np.random.Generator) -> Image:
     image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.1, 1.2))
     image = (255 * (image / 255.0) ** random.uniform(0.5, 1.8)).astype(np.uint8)
     coded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 95))))[1]
-    other: Image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    return other
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise RuntimeError("OpenCV cannot read the JPEG that it has just written")
+    return np.asarray(decoded, np.uint8)
 
 
 def _look(
