@@ -18,8 +18,10 @@ _ATLAS_WIDTH_PX = 4096
 class Atlas:
     """The packed textures; row i of the tables belongs to texture i."""
 
-    pixels: UInt8[np.ndarray, "rows columns 4"]
-    """RGB and opacity."""
+    pixels: UInt8[np.ndarray, "rows columns 3"]
+    """RGB."""
+    opacity: UInt8[np.ndarray, "rows columns"]
+    """255 where nothing shines through."""
     corner: Float32[np.ndarray, "textures 2"]
     """x and y of each texture's block in `pixels`; the block is twice the texture's size."""
     size: Float32[np.ndarray, "textures 2"]
@@ -62,7 +64,8 @@ class AtlasBuilder:
             _place(pixels, texture, corner)
         size = np.array([texture.shape[1::-1] for texture in self._textures], np.float32)
         levels = np.maximum(np.log2(size / _SMALLEST_PX), 0).astype(np.float32)
-        return Atlas(pixels, corners.astype(np.float32), size, levels)
+        colours, opacity = np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
+        return Atlas(colours, opacity, corners.astype(np.float32), size, levels)
 
 
 def _place(

@@ -12,7 +12,7 @@ from typing import Literal
 Style = Literal["city", "residential", "rural", "arterial"]
 STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
 
-DRAWING_VERSION = 2
+DRAWING_VERSION = 3
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
 
 
@@ -23,7 +23,7 @@ _LEAST = {"sequences": 1, "frames": 1, "baseline_m": 1e-3, "frames_per_s": 0.1, 
 class SyntheticConfig:
     """A number of sequences, each its own street, car and weather."""
 
-    sequences: int = 16
+    sequences: int = 8
     frames: int = 24
     """Samples of each sequence; one more frame is drawn before the first and after the last."""
     height: int = 192

@@ -19,7 +19,8 @@ from training.data.synthetic.render import draw, metered
 from training.data.synthetic.store import FrameStore
 from training.data.synthetic.world import World, build_world
 
-_WORLDS_KEPT = 16
+_WORLDS_KEPT = 8
+"""About 100 MB each."""
 _FRAMES_KEPT_BYTES = 2**28
 
 Key = TypeVar("Key")

@@ -21,7 +21,7 @@ _GREENS: tuple[Colour, ...] = (
 def green(rng: np.random.Generator) -> Colour:
     """Draw the colour of a plant."""
     colour = _GREENS[int(rng.integers(len(_GREENS)))]
-    light = float(rng.uniform(1.15, 1.8))
+    light = float(rng.uniform(1.1, 1.55))
     return (colour[0] * light, colour[1] * light, colour[2] * light)
 
 

@@ -6,6 +6,7 @@ It does not know colours.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
@@ -186,8 +187,10 @@ def _opaque(
         step = float(np.abs(uv[axis, :2]).max() * depth[height // 2, width // 2] * extent)
         level = int(np.clip(round(np.log2(max(step, 1e-6))), 0, atlas.levels[texture, axis]))
         size = int(extent) >> level
-        inside = np.floor(place[axis] * np.float32(size)).astype(np.int32)
-        inside &= size - 1
-        index.append(inside + int(atlas.corner[texture, axis]) + 2 * (int(extent) - size))
-    opaque: Bool[np.ndarray, "height width"] = atlas.pixels[index[1], index[0], 3] >= _OPAQUE
+        inside = (place[axis] - np.floor(place[axis])) * np.float32(size)
+        np.clip(inside, 0.5, size - 0.5, out=inside)
+        inside += np.float32(atlas.corner[texture, axis] + 2 * (extent - size) - 0.5)
+        index.append(inside)
+    found = cv2.remap(atlas.opacity, index[0], index[1], cv2.INTER_LINEAR)
+    opaque: Bool[np.ndarray, "height width"] = found >= _OPAQUE
     return opaque

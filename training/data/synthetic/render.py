@@ -189,5 +189,5 @@ def sample(
         # Half a texel from the border, so that the neighbouring scale does not bleed in.
         place = np.clip(inside * texels, np.float32(0.5), texels - np.float32(0.5))
         places.append(atlas.corner[:, axis][texture] + 2 * (size - texels) + place - np.float32(0.5))
-    found = read_at(atlas.pixels, places[0], places[1])[:, :3]
+    found = read_at(atlas.pixels, places[0], places[1])
     return found.astype(np.float32) * np.float32(1 / 255)

@@ -41,9 +41,9 @@ def side(rng: np.random.Generator, paint: Colour, height: int, width: int) -> tu
     cover = np.zeros((height, width), np.float32)
     sill = int(height * 0.80)
     cover[:sill] = 1
-    # The bonnet falls towards the nose, and a little behind the cabin: the side must not stand above it.
+    # The bonnet falls towards the nose: the side must not stand above it.
     column = np.linspace(0, 1, width, dtype=np.float32)[None, :]
-    cover[row < np.maximum(0.24 - column, 0.43 * (column - 0.86))] = 0
+    cover[row < 0.22 - 1.4 * column] = 0
     for share in (0.19, 0.81):
         _wheel(colours, cover, share)
     return colours, cover
