@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.request import Format
+from service.request import Format, Intrinsics
 
 Unit = Literal["metre", "relative"]
 ScaleSource = Literal["checkpoint", "camera-height", "known-distance", "none"]
@@ -43,6 +43,8 @@ class DepthAnswer:
     """Seconds spent in `decode`, `queue`, `predict`, `encode` and in `total`."""
     batch_size: int = 1
     """How many images went through the network together with this one, itself included."""
+    intrinsics: Intrinsics | None = None
+    """Of the map's own pixels; None where the request named no lens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,6 +176,7 @@ class Engine:
             request_id=request.request_id,
             timings=timings,
             batch_size=answered.batch_size,
+            intrinsics=_lens_of_map(request, image, answer.depth),
         )
 
     def models(self) -> list[ModelInfo]:

@@ -26,6 +26,8 @@ class Format(StrEnum):
     """Raw little-endian float16, row by row."""
     UINT16_MM = "uint16_mm"
     """Raw little-endian uint16 millimetres, 0 = no depth (ROS 16UC1); metric depth only."""
+    PNG16_MM = "png16_mm"
+    """The same millimetres as 16-bit grey PNG (ROS compressedDepth, and most depth cameras' recordings)."""
     JXL = "jxl"
     """Lossless JPEG XL of the same values as PNG16."""
     JSON = "json"

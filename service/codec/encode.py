@@ -88,13 +88,7 @@ def _jxl(depth: Depth, options: EncodeOptions) -> EncodedDepth:
 
 
 def _uint16_mm(depth: Depth, options: EncodeOptions) -> EncodedDepth:
-    if options.unit != "metre":
-        raise InvalidArgument(
-            "millimetres need metric depth, and this model's depth is relative; "
-            "expected a known distance, a camera height, or another format"
-        )
-    # As ROS has it: what 16 bits cannot say is no measurement, rather than a wall at 65 metres.
-    millimetres = np.where(depth < 65.5355, steps(depth, 1000), np.uint16(0))
+    millimetres = _millimetres(depth, options)
     return EncodedDepth(
         body=millimetres.astype("<u2", copy=False).tobytes(),
         media_type="application/octet-stream",
@@ -102,6 +96,21 @@ def _uint16_mm(depth: Depth, options: EncodeOptions) -> EncodedDepth:
         scale=0.001,
         invalid="0",
     )
+
+
+def _png16_mm(depth: Depth, options: EncodeOptions) -> EncodedDepth:
+    body = encode_png(_millimetres(depth, options))
+    return EncodedDepth(body=body, media_type="image/png", dtype=">u2", scale=0.001, invalid="0")
+
+
+def _millimetres(depth: Depth, options: EncodeOptions) -> UInt16[np.ndarray, "height width"]:
+    if options.unit != "metre":
+        raise InvalidArgument(
+            "millimetres need metric depth, and this model's depth is relative; "
+            "expected a known distance, a camera height, or another format"
+        )
+    # As ROS has it: what 16 bits cannot say is no measurement, rather than a wall at 65 metres.
+    return np.where(depth < 65.5355, steps(depth, 1000), np.uint16(0))
 
 
 def _npy(depth: Depth, options: EncodeOptions) -> EncodedDepth:
@@ -161,6 +170,7 @@ _ENCODERS: Mapping[Format, Callable[[Depth, EncodeOptions], EncodedDepth]] = {
     Format.FLOAT32: _float32,
     Format.FLOAT16: _float16,
     Format.UINT16_MM: _uint16_mm,
+    Format.PNG16_MM: _png16_mm,
     Format.JXL: _jxl,
     Format.JSON: _json,
     Format.COLOR: _color,

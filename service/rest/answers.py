@@ -6,6 +6,7 @@ It does not know how the body came to be.
 from starlette.types import Send
 
 from service.answer import DepthAnswer
+from service.request import Intrinsics
 from service.rest.errors import Headers
 
 
@@ -25,12 +26,19 @@ def answer_headers(answer: DepthAnswer) -> Headers:
         ("x-depth-min", f"{answer.minimum:.6g}"),
         ("x-depth-max", f"{answer.maximum:.6g}"),
         ("x-depth-invalid", answer.invalid),
+        ("x-depth-intrinsics", _intrinsics(answer.intrinsics)),
         ("x-depth-model", answer.model),
         ("x-depth-model-version", answer.model_version),
         ("x-depth-batch-size", str(answer.batch_size)),
         ("server-timing", timings),
     )
     return [(name.encode(), value.encode("latin-1")) for name, value in texts]
+
+
+def _intrinsics(known: Intrinsics | None) -> str:
+    if known is None:
+        return "none"
+    return " ".join(map(repr, (known.fx_px, known.fy_px, known.cx_px, known.cy_px)))
 
 
 async def send_answer(send: Send, headers: Headers, body: bytes, status: int = 200) -> None:

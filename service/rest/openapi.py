@@ -72,6 +72,7 @@ ANSWER_HEADERS: dict[str, str] = {
     "X-Depth-Width": "Of the map, in pixels.",
     "X-Depth-Height": "Of the map, in pixels.",
     "X-Depth-Dtype": "Of the stored values, as NumPy names them.",
+    "X-Depth-Intrinsics": "fx fy cx cy of the map's own pixels, as the options have them; or none.",
     "X-Depth-Model": "Which model answered.",
     "X-Depth-Model-Version": "Which version of it.",
     "X-Depth-Batch-Size": "How many images the network saw together.",

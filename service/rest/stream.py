@@ -10,6 +10,7 @@ It does not know models or codecs.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -145,6 +146,7 @@ def _describe(result: FrameAnswer[DepthAnswer]) -> dict[str, Any]:
         "minimum": answer.minimum,
         "maximum": answer.maximum,
         "invalid": answer.invalid,
+        "intrinsics": None if answer.intrinsics is None else asdict(answer.intrinsics),
         "model": answer.model,
         "model_version": answer.model_version,
         "batch_size": answer.batch_size,

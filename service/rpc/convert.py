@@ -4,6 +4,7 @@ It does not know what any of it means; the records check themselves.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from service.answer import DepthAnswer, ModelInfo
@@ -24,6 +25,7 @@ _FORMATS: "Mapping[pb.Format.ValueType, Format]" = {
     pb.FORMAT_JSON: Format.JSON,
     pb.FORMAT_COLOR: Format.COLOR,
     pb.FORMAT_PLY: Format.PLY,
+    pb.FORMAT_PNG16_MM: Format.PNG16_MM,
 }
 _FORMATS_ON_THE_WIRE = {ours: theirs for theirs, ours in _FORMATS.items()}
 _SIZES = {pb.SIZE_UNSPECIFIED: "input", pb.SIZE_INPUT: "input", pb.SIZE_MODEL: "model"}
@@ -90,6 +92,8 @@ def _fill(response: pb.PredictResponse, answer: DepthAnswer) -> pb.PredictRespon
     response.model_version = answer.model_version
     response.request_id = answer.request_id
     response.batch_size = answer.batch_size
+    if answer.intrinsics is not None:
+        response.intrinsics.CopyFrom(pb.Lens.Intrinsics(**asdict(answer.intrinsics)))
     for phase, seconds in answer.timings.items():
         setattr(response.timings, f"{phase}_ms", seconds * 1e3)
     return response

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.answer import DepthAnswer, ModelInfo, ModelStatistics
 from service.engine import Adjust
-from service.request import DepthRequest
+from service.request import DepthRequest, Intrinsics
 
 MODEL = ModelInfo(
     name="echo",
@@ -92,6 +92,7 @@ class EchoEngine:
             request_id=request.request_id,
             timings={"decode": 0.001, "queue": 0.002, "predict": 0.003, "encode": 0.004, "total": 0.01},
             batch_size=1,
+            intrinsics=request.lens if isinstance(request.lens, Intrinsics) else None,
         )
 
     async def until_in_flight(self, count: int) -> None:

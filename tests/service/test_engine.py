@@ -18,7 +18,7 @@ from service.answer import DepthAnswer
 from service.engine import Engine
 from service.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded, UnknownModel
 from service.metrics import Metrics
-from service.request import CameraHeight, DepthRequest, FieldOfView, Format, KnownDistance
+from service.request import CameraHeight, DepthRequest, FieldOfView, Format, Intrinsics, KnownDistance
 from tests.service.checkpoints import write_checkpoint
 from tests.service.opened import settings
 
@@ -126,6 +126,18 @@ async def test_a_camera_height_gives_metres_where_there_is_ground(folder: Path) 
     np.testing.assert_allclose(floats(high), 2 * floats(low), rtol=1e-5)
     # 48 pixels of focal length: the ground 1.5 m below is seen 31.5 pixels down at 1.5 * 48 / 31.5 metres.
     assert floats(low)[63, 48] == pytest.approx(1.5 * 48 / 31.5, rel=0.05)
+
+
+async def test_an_answer_has_the_intrinsics_of_its_own_size(folder: Path) -> None:
+    whole = Intrinsics(fx_px=100, fy_px=110, cx_px=60, cy_px=40)
+    asked = DepthRequest(image=np.zeros((128, 192, 3), np.uint8), lens=whole)
+    async with opened(folder) as engine:
+        as_sent = await engine.depth(asked)
+        as_seen = await engine.depth(replace(asked, size="model"))
+        unknown = await engine.depth(replace(asked, lens=None))
+    assert (as_sent.intrinsics, unknown.intrinsics) == (whole, None)
+    assert (as_seen.height, as_seen.width) == (64, 96)
+    assert as_seen.intrinsics == Intrinsics(fx_px=50, fy_px=55, cx_px=30, cy_px=20)
 
 
 async def test_what_adjusts_a_stream_sees_the_depth_and_multiplies_it(folder: Path) -> None:

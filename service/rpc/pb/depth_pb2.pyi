@@ -54,6 +54,8 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     """8-bit RGB PNG for people to look at; not for measuring"""
     FORMAT_PLY: _Format.ValueType  # 9
     """binary little-endian point cloud; needs a lens"""
+    FORMAT_PNG16_MM: _Format.ValueType  # 10
+    """16-bit grey PNG of the millimetres of UINT16_MM (ROS compressedDepth)"""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """How the depth map is written into the answer's bytes."""
@@ -78,6 +80,8 @@ FORMAT_COLOR: Format.ValueType  # 8
 """8-bit RGB PNG for people to look at; not for measuring"""
 FORMAT_PLY: Format.ValueType  # 9
 """binary little-endian point cloud; needs a lens"""
+FORMAT_PNG16_MM: Format.ValueType  # 10
+"""16-bit grey PNG of the millimetres of UINT16_MM (ROS compressedDepth)"""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 class _Size:
@@ -419,6 +423,7 @@ class PredictResponse(_message.Message):
     TIMINGS_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    INTRINSICS_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """the depth map, in the format asked for: the very bytes that HTTP answers"""
     media_type: _builtins.str
@@ -446,6 +451,10 @@ class PredictResponse(_message.Message):
     """how many images the network saw together"""
     @_builtins.property
     def timings(self) -> Global___Timings: ...
+    @_builtins.property
+    def intrinsics(self) -> Global___Lens.Intrinsics:
+        """of the map's own pixels; unset where no lens was given"""
+
     def __init__(
         self,
         *,
@@ -466,10 +475,11 @@ class PredictResponse(_message.Message):
         timings: Global___Timings | None = ...,
         dtype: _builtins.str = ...,
         batch_size: _builtins.int = ...,
+        intrinsics: Global___Lens.Intrinsics | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["intrinsics", b"intrinsics", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "data", b"data", "dtype", b"dtype", "format", b"format", "height_px", b"height_px", "invalid", b"invalid", "maximum", b"maximum", "media_type", b"media_type", "minimum", b"minimum", "model", b"model", "model_version", b"model_version", "request_id", b"request_id", "scale", b"scale", "scale_source", b"scale_source", "timings", b"timings", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "data", b"data", "dtype", b"dtype", "format", b"format", "height_px", b"height_px", "intrinsics", b"intrinsics", "invalid", b"invalid", "maximum", b"maximum", "media_type", b"media_type", "minimum", b"minimum", "model", b"model", "model_version", b"model_version", "request_id", b"request_id", "scale", b"scale", "scale_source", b"scale_source", "timings", b"timings", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

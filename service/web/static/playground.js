@@ -6,8 +6,8 @@ import { MAPS } from "./maps.js";
 import { drawStreet } from "./street.js";
 
 const LONGEST_SHOWN = 1280; // pixels; the page looks at no more, downloads get the whole photograph
-const DOWNLOADS = { png16: "PNG, 16 bits", npy: "NumPy", float32: "float32", float16: "float16", uint16_mm: "millimetres", jxl: "JPEG XL", json: "JSON", color: "colours", ply: "point cloud" };
-const ENDINGS = { png16: "png", npy: "npy", float32: "f32", float16: "f16", uint16_mm: "u16", jxl: "jxl", json: "json", color: "color.png", ply: "ply" };
+const DOWNLOADS = { png16: "PNG, 16 bits", npy: "NumPy", float32: "float32", float16: "float16", uint16_mm: "millimetres", png16_mm: "millimetres, PNG", jxl: "JPEG XL", json: "JSON", color: "colours", ply: "point cloud" };
+const ENDINGS = { png16: "png", npy: "npy", float32: "f32", float16: "f16", uint16_mm: "u16", png16_mm: "mm.png", jxl: "jxl", json: "json", color: "color.png", ply: "ply" };
 const $ = (name) => document.getElementById(name);
 const state = { original: null, name: "depth", shown: null, depth: null, range: [1, 10], view: "over", cursor: null, asking: null, live: null, cloud: null };
 

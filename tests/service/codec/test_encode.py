@@ -21,6 +21,7 @@ READERS: dict[Format, Callable[[bytes], np.ndarray]] = {
     Format.FLOAT32: lambda body: np.frombuffer(body, "<f4").reshape(SHAPE),
     Format.FLOAT16: lambda body: np.frombuffer(body, "<f2").reshape(SHAPE).astype(np.float32),
     Format.UINT16_MM: lambda body: np.frombuffer(body, "<u2").reshape(SHAPE),
+    Format.PNG16_MM: lambda body: cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED),  # type: ignore[dict-item,return-value]
     Format.JXL: lambda body: imagecodecs.jpegxl_decode(body),
     Format.JSON: lambda body: np.array(json.loads(body)["depth"], np.float32),
 }
@@ -30,6 +31,7 @@ ERRORS = {
     Format.FLOAT32: 0.0,
     Format.FLOAT16: 90 / 2048,
     Format.UINT16_MM: 0.0005 + 1e-5,
+    Format.PNG16_MM: 0.0005 + 1e-5,
     Format.JXL: 0.5 / 256 + 1e-5,
     Format.JSON: 0.0,
 }
@@ -43,7 +45,7 @@ def test_stored_value_times_scale_is_depth(format: Format) -> None:  # noqa: A00
     assert np.abs(stored * encoded.scale - depth).max() <= ERRORS[format]
 
 
-@pytest.mark.parametrize("format", [Format.PNG16, Format.UINT16_MM, Format.JXL])
+@pytest.mark.parametrize("format", [Format.PNG16, Format.UINT16_MM, Format.PNG16_MM, Format.JXL])
 def test_no_depth_is_stored_as_the_value_that_means_none(format: Format) -> None:  # noqa: A002
     nearest = np.full(SHAPE, 1e-4, np.float32)
     encoded = encode_depth(nearest, format, METRES)
@@ -64,9 +66,16 @@ def test_millimetres_beyond_16_bits_are_no_measurement() -> None:
     assert (stored.ravel()[1:] == 0).all()
 
 
-def test_relative_depth_is_never_called_millimetres() -> None:
+def test_millimetres_are_the_same_raw_and_as_png() -> None:
+    raw, png = (encode_depth(DEPTH, each, METRES) for each in (Format.UINT16_MM, Format.PNG16_MM))
+    assert png.media_type == "image/png"
+    np.testing.assert_array_equal(READERS[Format.PNG16_MM](png.body), READERS[Format.UINT16_MM](raw.body))
+
+
+@pytest.mark.parametrize("format", [Format.UINT16_MM, Format.PNG16_MM])
+def test_relative_depth_is_never_called_millimetres(format: Format) -> None:  # noqa: A002
     with pytest.raises(InvalidArgument, match="millimetres need metric depth"):
-        encode_depth(DEPTH, Format.UINT16_MM, EncodeOptions(unit="relative"))
+        encode_depth(DEPTH, format, EncodeOptions(unit="relative"))
 
 
 def test_json_names_size_and_unit() -> None:

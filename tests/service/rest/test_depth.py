@@ -51,6 +51,7 @@ async def test_an_image_is_answered_with_its_map_and_all_that_is_needed_to_read_
         "x-depth-min": "2",
         "x-depth-max": "2",
         "x-depth-invalid": "0",
+        "x-depth-intrinsics": "none",
         "x-depth-model": "echo",
         "x-depth-model-version": "1",
         "x-depth-batch-size": "1",
@@ -70,6 +71,11 @@ async def test_a_lens_is_given_by_its_field_of_view_or_its_intrinsics() -> None:
     assert (await asked("fov_deg=90")).lens == FieldOfView(horizontal_deg=90.0)
     lens = (await asked("fx_px=700&fy_px=701&cx_px=621&cy_px=187.5")).lens
     assert lens == Intrinsics(fx_px=700.0, fy_px=701.0, cx_px=621.0, cy_px=187.5)
+
+
+async def test_an_answer_says_the_intrinsics_of_its_map_where_a_lens_was_given() -> None:
+    response = await post(EchoEngine(), "/v1/depth?fx_px=700.1&fy_px=701&cx_px=621&cy_px=187.5")
+    assert response.headers["x-depth-intrinsics"] == "700.1 701.0 621.0 187.5"
 
 
 async def test_metres_rest_on_a_camera_height_or_a_known_distance() -> None:

@@ -50,6 +50,12 @@ async def test_each_frame_is_answered_by_its_reading_and_its_map() -> None:
             assert await socket.recv() == image + b"|npy|model"
 
 
+async def test_a_stream_with_a_lens_says_the_intrinsics_of_each_map() -> None:
+    async with stream(make_doors(EchoEngine()), "fx_px=7&fy_px=8&cx_px=3&cy_px=2") as socket:
+        await socket.send(b"one")
+        assert (await told(socket))["intrinsics"] == {"fx_px": 7.0, "fy_px": 8.0, "cx_px": 3.0, "cy_px": 2.0}
+
+
 async def test_a_frame_that_fails_is_told_and_harms_no_other() -> None:
     engine = EchoEngine()
     async with stream(make_doors(engine)) as socket:

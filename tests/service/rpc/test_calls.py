@@ -85,6 +85,16 @@ async def test_the_options_reach_the_engine() -> None:
     assert request.colour == Colour(map="magma", far=80.0)
 
 
+async def test_an_answer_says_the_intrinsics_of_its_map_where_a_lens_was_given() -> None:
+    lens = pb.Lens.Intrinsics(fx_px=700.1, fy_px=701, cx_px=621, cy_px=187.5)
+    options = pb.Options(lens=pb.Lens(intrinsics=lens))
+    async with grpc_channel(make_doors(EchoEngine())) as channel:
+        plain = await DepthStub(channel).Predict(PHOTO)
+        measured = await DepthStub(channel).Predict(pb.PredictRequest(image=b"photo", options=options))
+    assert not plain.HasField("intrinsics")
+    assert measured.intrinsics == lens
+
+
 async def test_a_known_distance_and_a_field_of_view_reach_the_engine_too() -> None:
     engine = EchoEngine()
     known = pb.Anchor.KnownDistance(x_px=1, y_px=2, distance_m=3)
