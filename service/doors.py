@@ -74,7 +74,10 @@ class Doors:
         self.streams = OpenStreams(settings.max_streams)
         self.budget = ByteBudget(settings.max_bodies_bytes)
         metrics.open_streams.set_function(lambda: len(self.streams))
+        metrics.open_streams_limit.set(settings.max_streams)
         metrics.held_body_bytes.set_function(lambda: self.budget.held_bytes)
+        metrics.held_body_limit_bytes.set(settings.max_bodies_bytes)
+        metrics.ready.set_function(lambda: self.ready)
         self.calls = Calls()
         self.closing = False
         """Whether the house is closing: what was taken is answered, and nobody should send more."""

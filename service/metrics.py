@@ -3,9 +3,10 @@
 It does not know who asks for the figures. Labels are bounded: unknown models and doors share one word each.
 """
 
+from importlib.metadata import version
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -32,6 +33,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._define_house(registry)
         self._define_models(registry)
         self._define_batches(registry)
         self.request_seconds = Histogram(
@@ -66,9 +68,20 @@ class Metrics:
             ("door",),
             registry=registry,
         )
+
+    def _define_house(self, registry: CollectorRegistry) -> None:
+        self.build = Info("depth_build", "Which version of the service this is.", registry=registry)
+        self.build.info({"version": version("vfm-depth")})
+        self.ready = Gauge("depth_ready", "1 while requests should be sent here, else 0.", registry=registry)
         self.open_streams = Gauge("depth_open_streams", "Streams that are open.", registry=registry)
+        self.open_streams_limit = Gauge(
+            "depth_open_streams_limit", "Streams that may be open.", registry=registry
+        )
         self.held_body_bytes = Gauge(
             "depth_held_body_bytes", "Bytes of requests that are held in memory.", registry=registry
+        )
+        self.held_body_limit_bytes = Gauge(
+            "depth_held_body_limit_bytes", "Bytes of requests that may be held in memory.", registry=registry
         )
 
     def _define_batches(self, registry: CollectorRegistry) -> None:
@@ -87,6 +100,16 @@ class Metrics:
             "Images decoded or being decoded that wait for a device.",
             ("model",),
             registry=registry,
+        )
+
+        self.queue_limit = Gauge(
+            "depth_queue_limit",
+            "Images that may wait for a device before more are refused.",
+            ("model",),
+            registry=registry,
+        )
+        self.batch_limit = Gauge(
+            "depth_batch_limit", "Images that one batch may hold.", ("model",), registry=registry
         )
 
     def _define_models(self, registry: CollectorRegistry) -> None:

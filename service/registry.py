@@ -194,6 +194,8 @@ class Registry:
         for shelved in wanted:
             model = serving.get(shelved)
             if model is None:
+                for result in ("loaded", "failed"):  # seen at 0 first, so that Prometheus sees it increase
+                    self._metrics.model_loads.labels(name, result)
                 model = ServedModel(
                     shelved, self._settings, self._placement, self._metrics, self._announce, self._opening
                 )

@@ -152,6 +152,10 @@ class ServedModel:
         self._batcher = await self._stack.enter_async_context(
             Batcher(self._workers, options, cost, on_batch=self._batch_done)
         )
+        self._metrics.queue_limit.labels(self.name).set(options.max_items)
+        self._metrics.batch_limit.labels(self.name).set(options.max_batch)
+        for reason in ("hung", "failed"):  # a counter that is born at 1 has never increased, for Prometheus
+            self._metrics.backend_restarts.labels(self.name, reason)
         milliseconds = ", ".join(f"{size}: {seconds * 1e3:.1f}" for size, seconds in curve_s.items())
         logger.info("%s %s is ready; ms by batch size: %s", self.name, self.version, milliseconds)
 

@@ -1,0 +1,119 @@
+"""A service that has seen everything that can happen to a request, and what it then shows at /metrics."""
+
+import asyncio
+import io
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+from PIL import Image
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from websockets.asyncio.client import connect
+
+from service.auth import ApiKey, Keyring, hash_key
+from service.doors import Doors
+from service.engine import Engine
+from service.metrics import Metrics
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+from tests.service.checkpoints import write_checkpoint
+from tests.service.green import POISON, SIZE, GreenHouse
+from tests.service.opened import grpc_channel, http_server, settings
+
+QUEUE_ITEMS = 8
+STRANGERS = 30
+"""Callers that ask for models that there are not, each for another."""
+KEY = {"authorization": "Bearer right"}
+
+
+def photo(green: int) -> bytes:
+    """A picture of one green, of the network's size so that it arrives unchanged."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((*SIZE, 3), green, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+async def figures_after_traffic(folder: Path) -> str:
+    """Run a service, let everything happen that its metrics know of, and answer the text of /metrics."""
+    checkpoint = write_checkpoint(folder / "student.safetensors", metres_per_unit=1.0)
+    wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, queue_items=QUEUE_ITEMS)
+    house, metrics = GreenHouse(), Metrics(CollectorRegistry())
+    keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
+    async with Engine(wanted, metrics, opening=house.open) as engine:
+        await engine.wait_ready()
+        doors = Doors(engine, wanted, metrics, keyring=keyring)
+        async with (
+            http_server(doors) as port,
+            grpc_channel(doors) as channel,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30) as client,
+        ):
+            await _answered(client, channel, port)
+            await _refused(client)
+            await _crowded(client, house)
+            return (await client.get("/metrics")).text
+
+
+async def _answered(client: httpx.AsyncClient, channel: grpc.aio.Channel, port: int) -> None:
+    assert (await client.post("/v1/depth", content=photo(1))).status_code == 200
+    metadata = (("authorization", KEY["authorization"]),)
+    await DepthStub(channel).Predict(pb.PredictRequest(image=photo(2)), metadata=metadata)
+    async with connect(f"ws://127.0.0.1:{port}/v1/stream", additional_headers=KEY) as stream:
+        await stream.send(photo(3))
+        assert '"frame":0' in await stream.recv()
+
+
+async def _refused(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/v1/depth", content=b"junk")).status_code == 422
+    assert (await client.post("/v1/depth", content=photo(POISON))).status_code == 500
+    assert (await client.post("/v1/depth", content=b"", headers={"authorization": ""})).status_code == 401
+    for number in range(STRANGERS):
+        strange = await client.post(f"/v1/depth?model=stranger-{number}", content=photo(1))
+        assert strange.status_code == 404
+
+
+async def _crowded(client: httpx.AsyncClient, house: GreenHouse) -> None:
+    """Hold the device until one request has expired, one caller has left and the queue overflows."""
+    house.entered.clear()
+    house.gate.clear()
+    try:
+        late = await client.post("/v1/depth", content=photo(4), headers={"x-request-deadline-ms": "100"})
+        assert late.status_code == 504
+        leaving = asyncio.create_task(client.post("/v1/depth", content=photo(5)))
+        await asyncio.to_thread(house.entered.wait, 5)
+        await _until_in_flight(client, 1)
+        leaving.cancel()
+        await _until_in_flight(client, 0)
+        crowd = [
+            asyncio.create_task(client.post("/v1/depth", content=photo(20 + number)))
+            for number in range(QUEUE_ITEMS + 3)
+        ]
+        await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        house.gate.set()
+    statuses = sorted([(await one).status_code for one in crowd])
+    assert statuses == [200] * QUEUE_ITEMS + [429] * 3
+
+
+async def _until_in_flight(client: httpx.AsyncClient, count: int) -> None:
+    async with asyncio.timeout(10):
+        while await _in_flight(client) != count:
+            pass
+
+
+async def _in_flight(client: httpx.AsyncClient) -> float:
+    return value(samples((await client.get("/metrics")).text), "depth_in_flight", door="http")
+
+
+def samples(text: str) -> list[Sample]:
+    """Read the text of /metrics."""
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(figures: list[Sample], name: str, **labels: str) -> float:
+    """Add up the samples of a figure whose labels agree."""
+    return sum(
+        sample.value for sample in figures if sample.name == name and labels.items() <= sample.labels.items()
+    )
