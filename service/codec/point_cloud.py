@@ -4,6 +4,8 @@ Points are in the camera's frame: x right, y down, z forward, in the depth's uni
 lens was found.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -15,7 +17,7 @@ _VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("g
 def intrinsics_of(lens: Lens, height: int, width: int) -> Intrinsics:
     """Return the intrinsics of an image of this size; a field of view looks through its middle."""
     if isinstance(lens, FieldOfView):
-        focal_px = width / 2 / np.tan(np.radians(lens.horizontal_deg) / 2)
+        focal_px = width / 2 / math.tan(math.radians(lens.horizontal_deg) / 2)
         return Intrinsics(fx_px=focal_px, fy_px=focal_px, cx_px=width / 2, cy_px=height / 2)
     return lens
 

@@ -38,7 +38,8 @@ def answer_headers(answer: DepthAnswer) -> Headers:
 def _intrinsics(known: Intrinsics | None) -> str:
     if known is None:
         return "none"
-    return " ".join(map(repr, (known.fx_px, known.fy_px, known.cx_px, known.cy_px)))
+    numbers = (known.fx_px, known.fy_px, known.cx_px, known.cy_px)
+    return " ".join(repr(float(number)) for number in numbers)
 
 
 async def send_answer(send: Send, headers: Headers, body: bytes, status: int = 200) -> None:
