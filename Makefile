@@ -74,4 +74,5 @@ $(VENV)/.serve: $(BIN)/python pyproject.toml $(CPU_TORCH)
 $(VENV)/.dev: $(BIN)/python pyproject.toml $(CPU_TORCH)
 	@echo 'Installing what development needs into $(VENV); this takes minutes the first time ...'
 	@$(PIP_INSTALL) --editable '.[dev]' || $(UNINSTALLED)
+	@$(BIN)/python docker/helm/fetch.py $(BIN)/helm || echo 'make: helm could not be had; tests of its chart will skip' >&2
 	@touch $@ $(VENV)/.serve
