@@ -11,7 +11,6 @@ what one idle core would need. Weights are random: latency does not depend on th
 import argparse
 import datetime
 import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import openvino
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.machine import processor
 from model.atomic import replacing
 from model.config import PRESETS, preset
 from model.export import Uint8Network, export_onnx, export_openvino
@@ -112,14 +112,6 @@ def measure(
         multiplications=count_multiplications(deployed, height, width),
         latency_s=latency_s,
     )
-
-
-def processor() -> str:
-    """Return the processor's name as the system knows it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def report(rows: list[Row], arguments: argparse.Namespace, load: float) -> Iterator[str]:

@@ -1,0 +1,128 @@
+"""What is measured: the cells of the comparison, and what became of each.
+
+It does not know how a cell is measured.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rivals.contenders import NAMES, RIVALS
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Cell:
+    """One server, one engine, one kind of request, so many at a time."""
+
+    server: str
+    arm: str
+    payload: str
+    format: str
+    concurrency: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One cell in one round."""
+
+    cell: Cell
+    round: int
+    per_second: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    mean_ms: float
+    seconds: float
+    answers: int
+    failures: int
+    """Answers with another status than 200, and connections lost within one."""
+    checked: int
+    """Answers compared with the Predictor's, those of the warm-up included."""
+    wrong: int
+    mean_error: float
+    """The largest of any answer's mean relative errors."""
+    tail_error: float
+    server_cpu_s: float
+    client_cpu_s: float
+    others_cpu_s: float
+    """Processor time that neither the server nor the client used."""
+    memory_bytes: int
+    processes: int
+    at: str
+
+    def to_json(self) -> str:
+        """Return one line."""
+        return json.dumps({"outcome": asdict(self)})
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Outcome":
+        """Read what `to_json` wrote."""
+        return cls(**{**told, "cell": Cell(**told["cell"])})
+
+
+CONCURRENCIES = (1, 4, 16, 64)
+
+
+def plan(servers: Sequence[str] = NAMES) -> Iterator[Cell]:
+    """Yield every cell of the full comparison."""
+    for server in servers:
+        for payload in ("mixed", "375x1242", "1080p"):
+            for concurrency in CONCURRENCIES:
+                yield Cell(
+                    server=server, arm="openvino", payload=payload, format="png16", concurrency=concurrency
+                )
+                if payload == "mixed" or concurrency == 16:
+                    yield Cell(
+                        server=server, arm="eager", payload=payload, format="png16", concurrency=concurrency
+                    )
+        for concurrency in (1, 16):
+            yield Cell(
+                server=server, arm="openvino", payload="mixed", format="float32", concurrency=concurrency
+            )
+        if server in RIVALS:
+            for concurrency in CONCURRENCIES:
+                yield Cell(
+                    server=server, arm="shared", payload="mixed", format="png16", concurrency=concurrency
+                )
+
+
+def quick_plan(servers: Sequence[str] = NAMES) -> Iterator[Cell]:
+    """Yield the few cells that show that everything works, and roughly how fast."""
+    for server in servers:
+        for arm in ("openvino", "eager", *(("shared",) if server in RIVALS else ())):
+            for concurrency in (1, 16):
+                yield Cell(server=server, arm=arm, payload="mixed", format="png16", concurrency=concurrency)
+        yield Cell(server=server, arm="openvino", payload="mixed", format="float32", concurrency=16)
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Return what was measured; the last word on each cell and round counts."""
+    found: dict[tuple[Cell, int], Outcome] = {}
+    for told in _lines(path):
+        if "outcome" in told:
+            outcome = Outcome.from_json(told["outcome"])
+            found[outcome.cell, outcome.round] = outcome
+    return list(found.values())
+
+
+def read_last(path: Path, kind: str) -> dict[str, Any]:
+    """Return the last record of another kind (`setting`, `limit`); empty where there is none."""
+    found: dict[str, Any] = {}
+    for told in _lines(path):
+        found = told.get(kind, found)
+    return found
+
+
+def append(path: Path, line: str) -> None:
+    """Add one record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_text().splitlines():
+            yield json.loads(line)

@@ -1,0 +1,275 @@
+"""The report of the comparison: what it comes to, every cell, and how it was measured.
+
+It measures nothing, and computes no more than `summary` does.
+"""
+
+import datetime
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rivals.answers import MEAN_ERROR, TAIL_ERROR
+from benchmarks.rivals.cells import CONCURRENCIES, Cell, Outcome, read_last, read_outcomes
+from benchmarks.rivals.contenders import NAMES
+from benchmarks.rivals.summary import Duel, Spread, Summaries, duels, summarise
+
+TITLES = {"ours": "ours", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve", "mosec": "mosec"}
+TITLES["triton"] = "Triton"
+ARM_TITLES = {
+    "openvino": "Our OpenVINO network inside everyone; each rival decodes and encodes with OpenCV",
+    "shared": "Our OpenVINO network and our codecs inside everyone, so that only the server differs",
+    "eager": "Torch eager inside everyone; each rival decodes and encodes with OpenCV",
+}
+WANTED = {"same": 1.3, "any": 1.0, "eager": 4.0, "lone": 1.0, "limit": 0.9}
+"""What was aimed at, as ratios; for `lone` the largest that will do, for the others the smallest."""
+BUSY = 0.05
+"""More of the cores than this in other hands, and a figure is marked."""
+LIMIT = """\
+What the cores could answer if there were no server: each core decodes, predicts (with one thread, in
+batches of the best size) and encodes as our service does, all cores at once, and nothing else. The
+client shares the cores; the last column takes its processor time off them too."""
+METHOD = f"""\
+## How it was measured
+
+- Everyone serves the student that ships, in turn and on the same cores; the client runs on them too.
+- The photographs are drawn (the training's synthetic world, a seed of their own), JPEG at quality 90;
+  mixed sizes are 1242x375, 1920x1080, 1280x720, 640x480 and 768x1024 in turn. The answer is depth at
+  the photograph's own size, as 16-bit PNG with 256 steps a metre, or as raw float32.
+- The client is `client.c`: compiled, one thread, keep-alive connections with one request in flight on
+  each, `Accept-Encoding: identity`. It sends prepared bytes and hashes what comes back.
+- Every answer counts only if it is right: each distinct body is decoded, must have the photograph's
+  exact size, and may err from the Predictor (float32, torch) by {MEAN_ERROR:.0%} on average and by
+  {TAIL_ERROR:.0%} in the 99th percentile.
+- Every server is started anew for each round and warmed up; each cell is warmed up again until as many
+  answers came as there are connections. Rounds begin with another server each. Figures are medians of
+  the rounds, in brackets the lowest and the highest.
+- A star says that other processes had more than {BUSY:.0%} of the cores in one of the rounds. Processor
+  time and memory (proportional set size) are those of all of a server's processes.
+- Rivals: `servers/with_*.py`, with a worker for each core (the network's threads divided among them),
+  batches of up to 4, and the least waiting for a batch that they allow. Ours: the default settings."""
+
+MARK = re.compile(r"(<!-- rivals -->\n).*?(<!-- /rivals -->)", re.DOTALL)
+
+
+def write_report(results: Path, report: Path, docs: Path | None = None) -> None:
+    """Write what was measured; put its headline between the marks of another document, too."""
+    outcomes = read_outcomes(results)
+    setting, limits = read_last(results, "setting"), read_last(results, "limit")
+    summaries = summarise(outcomes, int(setting["cores"]))
+    headline = list(_headline(outcomes, summaries, limits))
+    sections = [
+        _opening(outcomes, setting),
+        iter(["## What it comes to", "", *headline]),
+        *(_throughput(summaries, arm) for arm in ARM_TITLES),
+        _latency(summaries),
+        _cost(summaries),
+        _limits(summaries, limits),
+        iter([METHOD]),
+    ]
+    report.write_text("\n".join(line for section in sections for line in [*section, ""]).rstrip() + "\n")
+    if docs is not None:
+        text = "\n".join([*_measured(outcomes, setting), "", *headline])
+        docs.write_text(MARK.sub(lambda found: f"{found[1]}{text}\n{found[2]}", docs.read_text()))
+
+
+def verdict(value: float, wanted: float, *, at_most: bool = False) -> str:
+    """Say whether a target was met."""
+    return "yes" if (value <= wanted if at_most else value >= wanted) else "**no**"
+
+
+def _opening(outcomes: Sequence[Outcome], setting: Mapping[str, Any]) -> Iterator[str]:
+    yield "# Ours beside other servers"
+    yield ""
+    yield "Written by `python -m benchmarks.rivals`; results.jsonl holds every single measurement."
+    yield ""
+    yield from _measured(outcomes, setting)
+    yield ""
+    yield "| server | versions |"
+    yield "| --- | --- |"
+    for name, versions in setting["versions"].items():
+        yield (
+            f"| {TITLES[name]} | "
+            + ", ".join(f"{package} {version}" for package, version in versions.items())
+            + " |"
+        )
+
+
+def _measured(outcomes: Sequence[Outcome], setting: Mapping[str, Any]) -> Iterator[str]:
+    days = sorted({outcome.at[:10] for outcome in outcomes}) or [datetime.date.today().isoformat()]
+    yield (
+        f"Measured on {' and '.join(days)}, {setting['processor']}, {setting['cores']} cores, Linux "
+        f"{setting['kernel']}, Python {setting['python']}, at commit {setting['commit']}."
+    )
+
+
+def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Mapping[str, Any]) -> Iterator[str]:
+    yield "| | ours | best rival | ratio | aimed at | met |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    same = duels(summaries, "openvino")
+    at_16 = [duel for duel in same if _is(duel.cell, "mixed", 16, "png16")]
+    yield from _duel_lines("Same network, mixed sizes, 16 at a time, answers/s", at_16, WANTED["same"])
+    if same:
+        worst = min(same, key=lambda duel: duel.ratio)
+        yield from _duel_lines(
+            f"Same network, worst of all {len(same)} cells ({_where(worst.cell)})", [worst], WANTED["any"]
+        )
+    eager = [duel for duel in duels(summaries, "eager") if _is(duel.cell, "mixed", 16, "png16")]
+    yield from _duel_lines(
+        "Ours as it ships against torch eager, mixed, 16 at a time, answers/s", eager, WANTED["eager"]
+    )
+    shared = [duel for duel in duels(summaries, "shared") if _is(duel.cell, "mixed", 16, "png16")]
+    yield from _duel_lines("Same network and same codecs, mixed, 16 at a time, answers/s", shared, 1.0)
+    for arm in ("openvino", "shared"):
+        for duel in duels(summaries, arm, lowest_latency=True):
+            if duel.cell.concurrency == 1 and duel.cell.format == "png16":
+                alike = ", same codecs" if arm == "shared" else ""
+                what = f"Lone request, {duel.cell.payload}, median ms{alike}"
+                yield _duel_line(what, duel, WANTED["lone"], at_most=True)
+    for name, limit in limits.items():
+        payload, wanted = name.split()
+        cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
+        if cell in summaries:
+            ours = summaries[cell].per_second.median
+            ratio = ours / limit["per_second"]
+            yield (
+                f"| Of the limit, {name}, 16 at a time | {ours:.1f} | {limit['per_second']:.1f} (limit) "
+                f"| {ratio:.2f} | {WANTED['limit']} | {verdict(ratio, WANTED['limit'])} |"
+            )
+    yield ""
+    yield _correctness(outcomes)
+
+
+def _correctness(outcomes: Sequence[Outcome]) -> str:
+    checked, wrong = sum(each.checked for each in outcomes), sum(each.wrong for each in outcomes)
+    failures = sum(each.failures for each in outcomes)
+    mean = max((each.mean_error for each in outcomes), default=0.0)
+    tail = max((each.tail_error for each in outcomes), default=0.0)
+    return (
+        f"{checked:,} answers were compared with the Predictor's, {wrong} of them were wrong, and {failures} "
+        f"requests failed. The largest error of a right answer: {mean:.1%} on average over its pixels, "
+        f"{tail:.1%} in the 99th percentile."
+    )
+
+
+def _duel_lines(what: str, found: Sequence[Duel], wanted: float) -> Iterator[str]:
+    for duel in found:
+        yield _duel_line(what, duel, wanted)
+
+
+def _duel_line(what: str, duel: Duel, wanted: float, *, at_most: bool = False) -> str:
+    met = verdict(duel.ratio, wanted, at_most=at_most)
+    aim = f"{'at most ' if at_most else ''}{wanted:g}"
+    theirs = f"{duel.theirs:.1f} ({TITLES[duel.rival]})"
+    return f"| {what} | {duel.ours:.1f} | {theirs} | {duel.ratio:.2f} | {aim} | {met} |"
+
+
+def _throughput(summaries: Summaries, arm: str) -> Iterator[str]:
+    yield f"## Answers a second: {ARM_TITLES[arm]}"
+    for payload, wanted in sorted({(cell.payload, cell.format) for cell in summaries if cell.arm == arm}):
+        yield ""
+        yield f"{payload}, {wanted}:"
+        yield ""
+        yield from _table(summaries, arm, payload, wanted, lambda each: _shown(each.per_second))
+
+
+def _latency(summaries: Summaries) -> Iterator[str]:
+    yield "## Latency: median / 99th percentile, ms"
+    for arm in ARM_TITLES:
+        for payload in sorted(
+            {cell.payload for cell in summaries if cell.arm == arm and cell.format == "png16"}
+        ):
+            yield ""
+            yield f"{arm}, {payload}, png16:"
+            yield ""
+            yield from _table(
+                summaries,
+                arm,
+                payload,
+                "png16",
+                lambda each: f"{each.p50_ms.median:.1f} / {each.p99_ms.median:.1f}",
+            )
+
+
+def _table(
+    summaries: Summaries, arm: str, payload: str, wanted: str, shown: Callable[[Any], str]
+) -> Iterator[str]:
+    asked = [
+        each
+        for each in CONCURRENCIES
+        if any(_is(cell, payload, each, wanted) and cell.arm == arm for cell in summaries)
+    ]
+    yield "| server | " + " | ".join(f"{each} at a time" for each in asked) + " |"
+    yield "| --- " * (len(asked) + 1) + "|"
+    for server in NAMES:
+        cells = [
+            # Ours has our codecs anyway.
+            Cell(
+                server=server,
+                arm="openvino" if (server, arm) == ("ours", "shared") else arm,
+                payload=payload,
+                format=wanted,
+                concurrency=each,
+            )
+            for each in asked
+        ]
+        if any(cell in summaries for cell in cells):
+            figures = [
+                shown(summaries[cell]) + ("*" if summaries[cell].others > BUSY else "")
+                if cell in summaries
+                else "-"
+                for cell in cells
+            ]
+            yield f"| {TITLES[server]} | " + " | ".join(figures) + " |"
+
+
+def _cost(summaries: Summaries) -> Iterator[str]:
+    yield "## What an answer costs: mixed sizes, png16, 16 at a time"
+    yield ""
+    yield "| server | engine | server's processor ms an answer | client's | memory, MB | processes |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for arm in ARM_TITLES:
+        for server in NAMES:
+            cell = Cell(server=server, arm=arm, payload="mixed", format="png16", concurrency=16)
+            if cell in summaries:
+                each = summaries[cell]
+                yield (
+                    f"| {TITLES[server]} | {arm} | {each.cpu_ms:.1f} | {each.client_ms:.2f} "
+                    f"| {each.memory_bytes / 1e6:.0f} | {each.processes} |"
+                )
+
+
+def _limits(summaries: Summaries, limits: Mapping[str, Any]) -> Iterator[str]:
+    yield "## The limit"
+    yield ""
+    yield LIMIT
+    yield ""
+    yield "| request | decode ms | predict ms | encode ms | limit, answers/s | with the client's share |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, limit in limits.items():
+        payload, wanted = name.split()
+        cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
+        stages_ms = [1e3 * limit[stage] for stage in ("decode_s", "predict_s", "encode_s")]
+        shared = "-"
+        if cell in summaries:
+            shared = f"{1e3 * limit['cores'] / (sum(stages_ms) + summaries[cell].client_ms):.1f}"
+        yield (
+            f"| {name} | "
+            + " | ".join(f"{each:.2f}" for each in stages_ms)
+            + f" | {limit['per_second']:.1f} | {shared} |"
+        )
+
+
+def _shown(each: Spread) -> str:
+    return f"{each.median:.1f} ({each.lowest:.1f} to {each.highest:.1f})"
+
+
+def _is(cell: Cell, payload: str, concurrency: int, wanted: str) -> bool:
+    return replace(cell, server="", arm="") == Cell(
+        server="", arm="", payload=payload, format=wanted, concurrency=concurrency
+    )
+
+
+def _where(cell: Cell) -> str:
+    return f"{cell.payload}, {cell.format}, {cell.concurrency} at a time"

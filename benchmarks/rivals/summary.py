@@ -1,0 +1,118 @@
+"""What the rounds of each cell come to: medians, spreads, and how ours stands to the others.
+
+It does not know how any of it is written down.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+from benchmarks.rivals.cells import Cell, Outcome
+from benchmarks.rivals.contenders import RIVALS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A median over rounds, and what lies furthest from it on each side."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One cell, over its rounds."""
+
+    rounds: int
+    per_second: Spread
+    p50_ms: Spread
+    p99_ms: Spread
+    cpu_ms: float
+    """Processor time of the server's processes for each answer."""
+    client_ms: float
+    """Likewise of the client."""
+    memory_bytes: float
+    processes: int
+    others: float
+    """The largest share of the cores' time that somebody else took in any round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel:
+    """Ours beside the best rival in one cell."""
+
+    cell: Cell
+    ours: float
+    rival: str
+    theirs: float
+
+    @property
+    def ratio(self) -> float:
+        """Ours to theirs."""
+        return self.ours / self.theirs
+
+
+Summaries = Mapping[Cell, Summary]
+
+
+def summarise(outcomes: Iterable[Outcome], cores: int) -> dict[Cell, Summary]:
+    """Summarise each cell."""
+    rounds: dict[Cell, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.answers:
+            rounds[outcome.cell].append(outcome)
+    return {cell: _summary(each, cores) for cell, each in rounds.items()}
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Return the median of values, the lowest and the highest."""
+    known = sorted(values)
+    return Spread(median=median(known), lowest=known[0], highest=known[-1])
+
+
+def best_rival(summaries: Summaries, cell: Cell, *, lowest_latency: bool = False) -> tuple[str, float] | None:
+    """Return the rival with the most answers a second, or with the lowest median latency, in one cell."""
+    there = {
+        name: summaries[replace(cell, server=name)]
+        for name in RIVALS
+        if replace(cell, server=name) in summaries
+    }
+    if not there:
+        return None
+    if lowest_latency:
+        name = min(there, key=lambda each: there[each].p50_ms.median)
+        return name, there[name].p50_ms.median
+    name = max(there, key=lambda each: there[each].per_second.median)
+    return name, there[name].per_second.median
+
+
+def duels(
+    summaries: Summaries, arm: str, *, ours_arm: str = "openvino", lowest_latency: bool = False
+) -> list[Duel]:
+    """Return ours beside the best rival, in every cell of an engine that both have."""
+    found = []
+    for cell in sorted(summaries):
+        if cell.server != "ours" or cell.arm != ours_arm:
+            continue
+        best = best_rival(summaries, replace(cell, arm=arm), lowest_latency=lowest_latency)
+        if best is not None:
+            mine = summaries[cell]
+            value = mine.p50_ms.median if lowest_latency else mine.per_second.median
+            found.append(Duel(cell=cell, ours=value, rival=best[0], theirs=best[1]))
+    return found
+
+
+def _summary(rounds: list[Outcome], cores: int) -> Summary:
+    return Summary(
+        rounds=len(rounds),
+        per_second=spread(each.per_second for each in rounds),
+        p50_ms=spread(each.p50_ms for each in rounds),
+        p99_ms=spread(each.p99_ms for each in rounds),
+        cpu_ms=median(each.server_cpu_s / each.answers for each in rounds) * 1e3,
+        client_ms=median(each.client_cpu_s / each.answers for each in rounds) * 1e3,
+        memory_bytes=median(each.memory_bytes for each in rounds),
+        processes=max(each.processes for each in rounds),
+        others=max(each.others_cpu_s / each.seconds / cores for each in rounds),
+    )
