@@ -3,6 +3,7 @@
 It does not import torch unless torch is what was asked for, or a GPU is there to be found.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -82,9 +83,27 @@ def cuda_devices() -> int:
     return device_count()
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processors' worth of time this process may use, a container's limit included.
+
+    A process with more threads than its quota has processors is stopped for the rest of each period.
+    """
+    affine, quota = len(os.sched_getaffinity(0)), _cpu_quota(cgroup)
+    return affine if quota is None else max(1, min(affine, math.floor(quota)))
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """Return the processors that this container is limited to; None where it is not."""
+    try:  # cgroup v2, as a container sees its own
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:  # v1
+            files = (cgroup / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period"))
+            quota, period = (file.read_text() for file in files)
+        except OSError:
+            return None
+    limited = quota.strip().isdecimal() and int(period) > 0  # otherwise "max", or -1
+    return int(quota) / int(period) if limited else None
 
 
 def open_backend(kind: str, checkpoint: Path, options: BackendOptions) -> Backend:

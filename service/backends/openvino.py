@@ -1,7 +1,8 @@
 """The CPU backend: OpenVINO, without torch in the process.
 
-A checkpoint is exported once, by a child process that imports torch and ends, and kept on disk under its
-checksum; compiled models are kept beside it. It does not know queues or requests.
+An export that lies beside its checkpoint is used as it is, so that where torch is not installed it need not
+be. Otherwise a checkpoint is exported once, by a child process that imports torch and ends, and kept on disk
+under its checksum; compiled models are kept beside it. It does not know queues or requests.
 """
 
 import logging
@@ -9,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +129,22 @@ def _hints(precision: str, threads: int | None) -> dict[str, Any]:
 
 
 def _exported(checkpoint: Path, folder: Path, foundation_weights: Path | None) -> Path:
-    """Return the export of a checkpoint, made now if it is not in the cache."""
+    """Return the export of a checkpoint: the one beside it, the one in the cache, or one made now."""
     try:
         sha256 = file_sha256(checkpoint)
     except OSError as error:
         raise BackendError(f"{checkpoint}: cannot be read ({error.strerror or error})") from error
+    beside = checkpoint.with_suffix(".xml")
+    if _is_export(beside, sha256):
+        return beside
     path = folder / f"{sha256[:32]}-{_EXPORT_FORMAT}-{platform.machine()}.xml"
     if path.exists():
         return path
+    if find_spec("torch") is None:
+        raise BackendError(
+            f"{checkpoint} has no export beside it, and none can be made here, without torch; "
+            f"expected {beside.name} from: depth-export {checkpoint.name} --format openvino --uint8-input"
+        )
     _log.info("exporting %s for OpenVINO, once", checkpoint)
     command = [sys.executable, "-c", _EXPORT, str(checkpoint), "--format", "openvino"]
     command += ["--uint8-input", "--no-check", "--output", str(path)]
@@ -150,3 +160,18 @@ def _exported(checkpoint: Path, folder: Path, foundation_weights: Path | None) -
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         raise BackendError(f"{checkpoint} cannot be exported: {last[0]}")
     return path
+
+
+def _is_export(path: Path, sha256: str) -> bool:
+    """Return whether a file is the export of the checkpoint with this checksum, as this backend feeds it."""
+    if not path.exists():
+        return False
+    try:
+        description = ExportDescription.of_openvino(openvino.Core().read_model(path))
+    except (RuntimeError, ValueError) as error:
+        _log.warning("%s is not used: %s", path, error)
+        return False
+    fits = description.checkpoint_sha256 == sha256 and description.uint8_input and description.batch is None
+    if not fits:
+        _log.warning("%s is not used: it is of another checkpoint, or was not made with --uint8-input", path)
+    return fits

@@ -27,6 +27,27 @@ def test_instances_share_the_cores() -> None:
     assert place.threads == max(1, cores() // 2)
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, cores(Path("/nowhere"))),
+        ({"cpu.max": "6400000 100000\n"}, cores(Path("/nowhere"))),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, cores(Path("/nowhere"))),
+    ],
+    ids=str,
+)
+def test_a_container_s_limit_counts_in_whole_cores(
+    files: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores(tmp_path) == expected
+
+
 @no_gpu
 @pytest.mark.parametrize("device", ["cuda", "cuda:0,cuda:1"])
 def test_a_gpu_that_is_not_there_is_refused(device: str) -> None:
