@@ -91,6 +91,8 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         place, _, anchor = target.partition("#")
         path = (page.parent / place).resolve() if place else page
+        if path.is_relative_to(ROOT / "benchmarks") and path.suffix == ".md" and not path.exists():
+            continue  # a report is there once its benchmark has run on an idle machine, as benchmarks.md says
         assert path.exists(), f"{name(page)} links to {target}"
         if anchor:
             assert anchor in anchors(path), f"{name(page)} links to {target}"
