@@ -1,0 +1,297 @@
+"""The method's claims in miniature: equal data, steps and seeds, with and without each of its parts.
+
+    python benchmarks/miniature.py run --world synthetic --tokens runs/tokens
+    python benchmarks/miniature.py run --world kitti --kitti DATA --foundation-weights W --backbone-weights W
+    python benchmarks/miniature.py report
+
+Every arm of every seed is a run of its own that resumes where it was stopped; what is finished is not done
+again. Each is judged on sequences that no arm has seen, by median-scaled AbsRel. `report` writes
+miniature.md: mean and spread over the seeds, and how much each part was worth within each seed.
+"""
+
+import dataclasses
+import datetime
+import json
+import logging
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from model.atomic import replacing
+from model.config import ModelConfig, preset
+from model.weights import WeightsSource
+from training.config import BatchConfig, OperationConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from training.distributed import Process
+from training.losses.config import LossesConfig, SynthesisConfig
+from training.losses.sky import SkyConfig
+from training.pose import PoseConfig
+from training.teacher import TeacherConfig
+from training.train import train
+
+World = Literal["synthetic", "kitti"]
+_log = logging.getLogger(__name__)
+_SIZE = {"height": 96, "width": 320}
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to train."""
+
+    role: Literal["teacher", "student"]
+    what: str
+    semantics: bool = True
+    """Whether a teacher has its foundation model."""
+    sky: bool = False
+    distilled: bool = False
+    without: str = ""
+    """The alignment that is left out: category, feature or imitation."""
+
+
+ARMS: Mapping[str, Arm] = {
+    "teacher": Arm(role="teacher", what="teacher with the foundation model"),
+    "teacher-plain": Arm(role="teacher", what="the same network without it", semantics=False),
+    "teacher-sky": Arm(role="teacher", what="teacher with the sky guard", sky=True),
+    "distilled": Arm(role="student", what="student, distilled", distilled=True),
+    "alone": Arm(role="student", what="the same student, trained alone"),
+    "no-category": Arm(
+        role="student", what="distilled without category alignment", distilled=True, without="category"
+    ),
+    "no-feature": Arm(
+        role="student", what="distilled without feature imitation", distilled=True, without="feature"
+    ),
+    "no-imitation": Arm(
+        role="student", what="distilled without depth imitation", distilled=True, without="imitation"
+    ),
+}
+"""In the order in which they are trained: the first is the teacher that the students learn from."""
+
+QUESTIONS: Sequence[tuple[str, str, str]] = (
+    ("the foundation model", "teacher", "teacher-plain"),
+    ("the sky guard", "teacher-sky", "teacher"),
+    ("distillation", "distilled", "alone"),
+    ("distance category alignment", "distilled", "no-category"),
+    ("feature imitation", "distilled", "no-feature"),
+    ("depth imitation", "distilled", "no-imitation"),
+)
+"""What each part is worth: the arm with it, and the arm without it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Train the arms that are not finished yet."""
+
+    world: World = "synthetic"
+    arms: tuple[str, ...] = tuple(ARMS)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 400
+    kitti: Path = Path("data")
+    """With --world kitti: the folder that holds kitti_raw and kitti_odometry."""
+    foundation_weights: WeightsSource = "hub"
+    backbone_weights: WeightsSource = "hub"
+    folder: Path = Path("runs/miniature")
+    tokens: Path = Path("runs/tokens")
+    drawn: Path | None = None
+    """Where the synthetic world's frames are kept."""
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write what was found."""
+
+    folder: Path = Path("runs/miniature")
+    output: Path = field(default_factory=lambda: Path(__file__).with_suffix(".md"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of one arm and seed."""
+
+    world: str
+    arm: str
+    seed: int
+    steps: int
+    abs_rel: float
+    delta1: float
+    scale: float
+    seconds: float
+    frames: int
+    date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).date().isoformat())
+
+
+def run(command: Run) -> None:
+    """Train every arm for every seed, seed by seed."""
+    for seed in command.seeds:
+        for name in command.arms:
+            place = _place(command, name, seed)
+            if (place / _RESULT).exists():
+                continue
+            _log.info("%s, %s, seed %d", command.world, name, seed)
+            finished = train(_config(command, name, seed), _process())
+            if finished is None or not finished.complete or finished.validated is None:
+                _log.info("stopped; the same command goes on from here")
+                return
+            judged = finished.validated
+            result = Result(
+                world=command.world, arm=name, seed=seed, steps=finished.step,
+                seconds=round(finished.seconds, 1), abs_rel=judged.metrics.abs_rel,
+                delta1=judged.metrics.delta1, scale=judged.scale,
+                frames=judged.frames,
+            )  # fmt: skip
+            with replacing(place / _RESULT) as partial:
+                partial.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+
+
+def report(command: Report) -> None:
+    """Write the table from all results in the folder."""
+    results = [Result(**json.loads(path.read_text())) for path in sorted(command.folder.rglob(_RESULT))]
+    if not results:
+        raise SystemExit(f"no {_RESULT} under {command.folder}; expected `run` to have finished something")
+    lines = [*_head(results)]
+    for world in sorted({result.world for result in results}):
+        lines += _world([result for result in results if result.world == world], world)
+    with replacing(command.output) as partial:
+        partial.write_text("\n".join(lines) + "\n")
+
+
+def _config(command: Run, name: str, seed: int) -> TrainConfig:
+    arm = ARMS[name]
+    model = _model(arm)
+    losses = LossesConfig(
+        synthesis=SynthesisConfig(stride=1, scales=(0, 2)), sky=SkyConfig(weight=0.02 if arm.sky else 0.0)
+    )
+    if arm.without:
+        part = dataclasses.replace(getattr(losses, arm.without), weight=0.0)
+        losses = dataclasses.replace(losses, **{arm.without: part})
+    return TrainConfig(
+        recipe=f"miniature {name}", folder=_place(command, name, seed), seed=seed, model=model,
+        data=_training_data(command), validation=_held_out(command),
+        foundation_weights=command.foundation_weights, backbone_weights=command.backbone_weights,
+        teacher=_place(command, "teacher", seed) / "teacher.safetensors" if arm.distilled else None,
+        asking=TeacherConfig(memory_gib=1.0), precision="bfloat16", batch=BatchConfig(size=4), losses=losses,
+        pose=PoseConfig(supervision=0.0),
+        optimizer=OptimizerConfig(lr=3e-4, backbone_lr=1e-4, gate_lr=1e-2),
+        schedule=ScheduleConfig(steps=command.steps, warmup_steps=40, ema_decay=0.98),
+        operation=OperationConfig(
+            tokens=command.tokens, threads=command.threads, loader_threads=1, tensorboard=False,
+            pictures_every=0, validate_every=0, save_every=100,
+        ),
+    )  # fmt: skip
+
+
+def _model(arm: Arm) -> ModelConfig:
+    if arm.role == "student":
+        return preset("student", **_SIZE)
+    if arm.semantics:
+        return preset("teacher", **_SIZE)
+    return preset("teacher", foundation=None, aggregation="none", **_SIZE)
+
+
+def _training_data(command: Run) -> tuple[str, ...]:
+    if command.world == "synthetic":
+        return (_synthetic(command, sequences=24, seed=101),)
+    raw, odometry = command.kitti / "kitti_raw", command.kitti / "kitti_odometry"
+    return (
+        f"kitti-raw:{raw}?drives=2011_09_26_drive_0013_sync",
+        f"kitti-odometry:{odometry}?sequences=06,01",
+    )
+
+
+def _held_out(command: Run) -> tuple[str, ...]:
+    if command.world == "synthetic":
+        return (_synthetic(command, sequences=6, seed=202),)
+    return (f"kitti-odometry:{command.kitti / 'kitti_odometry'}?sequences=04&depth=1",)
+
+
+def _synthetic(command: Run, *, sequences: int, seed: int) -> str:
+    size = f"height={_SIZE['height']}&width={_SIZE['width']}"
+    kept = f"&folder={command.drawn}" if command.drawn is not None else ""
+    return f"synthetic:?sequences={sequences}&frames=10&seed={seed}&{size}{kept}"
+
+
+def _place(command: Run, name: str, seed: int) -> Path:
+    return command.folder / command.world / f"{name}-{seed}"
+
+
+def _process() -> Process:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Process(rank=0, world_size=1, device=device)
+
+
+def _head(results: Sequence[Result]) -> list[str]:
+    return [
+        "# The method in miniature",
+        "",
+        f"Written on {max(result.date for result in results)} by `python benchmarks/miniature.py report`.",
+        "",
+        f"- {platform.processor() or platform.machine()}, torch {torch.__version__}, "
+        f"{sum(result.seconds for result in results) / 3600:.1f} hours of training in all",
+        f"- {_SIZE['width']}x{_SIZE['height']}, batches of 4, bfloat16, poses and stereo given, no labels",
+        "- AbsRel, each frame scaled by its median, at the network's size; lower is better; "
+        "mean (lowest to highest) over the seeds",
+        "",
+    ]
+
+
+def _world(results: Sequence[Result], world: str) -> list[str]:
+    by = {(result.arm, result.seed): result for result in results}
+    one = results[0]
+    steps = ", ".join(str(count) for count in sorted({result.steps for result in results}))
+    lines = [
+        f"## {'The synthetic world' if world == 'synthetic' else 'Real frames'}",
+        "",
+        f"{steps} steps; judged on {one.frames} frames of "
+        + ("worlds of another seed." if world == "synthetic" else "KITTI odometry 04, by LiDAR."),
+        "",
+        "| arm | seeds | AbsRel | d < 1.25 |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, arm in ARMS.items():
+        own = [result for result in results if result.arm == name]
+        if own:
+            errors, inliers = [r.abs_rel for r in own], [r.delta1 for r in own]
+            lines.append(f"| {arm.what} | {len(own)} | {_spread(errors)} | {_spread(inliers)} |")
+    lines += [
+        "",
+        "| part | seeds | AbsRel without it minus AbsRel with it | better in |",
+        "| --- | --- | --- | --- |",
+    ]
+    for what, has, lacks in QUESTIONS:
+        gains = [by[lacks, s].abs_rel - by[has, s].abs_rel for a, s in by if a == has and (lacks, s) in by]
+        if gains:
+            better = sum(gain > 0 for gain in gains)
+            lines.append(f"| {what} | {len(gains)} | {_spread(gains, sign='+')} | {better} of {len(gains)} |")
+    return [*lines, ""]
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    return f"{statistics.mean(values):{sign}.3f} ({min(values):{sign}.3f} to {max(values):{sign}.3f})"
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
+    )
+    _log.info("%s", shlex.join(sys.argv))
+    command = tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Report, tyro.conf.subcommand("report")],
+        description=__doc__,
+    )
+    if isinstance(command, Run):
+        run(command)
+    else:
+        report(command)
+
+
+if __name__ == "__main__":
+    main()
