@@ -5,6 +5,7 @@ command line. This module knows no data of its own, save the smoke run's synthet
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from model.config import preset
 from training.config import BatchConfig, OperationConfig, OptimizerConfig, ScheduleConfig, TrainConfig
@@ -33,6 +34,16 @@ def smoke() -> TrainConfig:
         schedule=ScheduleConfig(steps=300, warmup_steps=20, ema_decay=0.98),
         operation=OperationConfig(pictures_every=100, validate_every=100, save_every=100),
     )
+
+
+def smoke_teacher() -> TrainConfig:
+    """Likewise the tiny teacher, with a tiny foundation model: the first step of the whole road."""
+    return replace(smoke(), recipe="smoke-teacher", model=preset("tiny-teacher"))
+
+
+def smoke_distil() -> TrainConfig:
+    """Likewise the tiny student, from the tiny teacher (--teacher): the second step of the whole road."""
+    return replace(smoke(), recipe="smoke-distil")
 
 
 def teacher() -> TrainConfig:
@@ -147,6 +158,8 @@ RECIPES: Mapping[str, Callable[[], TrainConfig]] = {
     recipe().recipe: recipe
     for recipe in (
         smoke,
+        smoke_teacher,
+        smoke_distil,
         teacher,
         student,
         distil,
