@@ -83,7 +83,14 @@ class ModelStatistics:
     failed: int = 0
     batches: int = 0
     queue_s: float = 0.0
-    """Summed over images."""
+    """Summed over images that were answered, as are the next four."""
+    decode_s: float = 0.0
+    network_s: float = 0.0
+    """Each image's is its whole batch's: that is how long its sender waited."""
+    encode_s: float = 0.0
+    total_s: float = 0.0
+    failed_s: float = 0.0
+    """Summed over images that failed."""
     predict_s: float = 0.0
     """Summed over batches."""
     batch_sizes: Mapping[int, tuple[int, float]] = field(default_factory=dict)

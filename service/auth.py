@@ -137,6 +137,27 @@ class Keyring:
         return found
 
 
+class AdminKey:
+    """The key of the admin calls, of which only a hash is kept.
+
+    Args:
+        key: The key itself.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._digest = hashlib.sha256(key.encode()).digest()
+
+    def check(self, presented: str | None) -> None:
+        """Compare a key with it, in a time that does not depend on how alike they are.
+
+        Raises:
+            Unauthenticated: It is another, or none.
+        """
+        digest = hashlib.sha256((presented or "").encode(errors="replace")).digest()
+        if not hmac.compare_digest(self._digest, digest):
+            raise Unauthenticated("the admin key is missing or not valid")
+
+
 def bearer_key(authorization: str | None, api_key: str | None) -> str | None:
     """Take the key out of what a request carries: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
     if authorization:

@@ -112,11 +112,12 @@ class Engine:
             deadline_s = began_s + self._settings.request_timeout_s
             if request.deadline_s is not None:
                 deadline_s = min(deadline_s, request.deadline_s)
-            try:
-                async with asyncio.timeout(max(0.0, deadline_s - self._clock.now())):
-                    return await self._answer(request, model, deadline_s, adjust, began_s, timings)
-            except TimeoutError:
-                raise DeadlineExceeded("the request's deadline passed before it was answered") from None
+            with model.recorded(timings):
+                try:
+                    async with asyncio.timeout(max(0.0, deadline_s - self._clock.now())):
+                        return await self._answer(request, model, deadline_s, adjust, began_s, timings)
+                except TimeoutError:
+                    raise DeadlineExceeded("the request's deadline passed before it was answered") from None
 
     async def _answer(
         self,
@@ -137,13 +138,8 @@ class Engine:
             )
             timings["decode"] = self._clock.now() - began_s
             # 2. Through the network, with whoever else waits.
-            try:
-                answered = await place.submit(image.pixels)
-            except ServiceError:
-                model.record(queue_s=None)
-                raise
+            answered = await place.submit(image.pixels)
         timings["queue"], timings["predict"] = answered.queue_s, answered.predict_s
-        model.record(queue_s=answered.queue_s)
         # 3. Disparity to depth of the caller's size and in his unit, and depth to bytes.
         finishing_s = self._clock.now()
         measure = partial(measure_depth, request, model, image, answered.result)

@@ -19,8 +19,8 @@ from service.auth import Keyring, read_keys
 from service.doors import Doors
 from service.engine import Engine
 from service.errors import ServiceError
+from service.kserve.doors import make_http, make_rpc
 from service.metrics import Metrics
-from service.rest.app import create_app
 from service.rest.server import HttpServer, listen
 from service.rpc.server import RpcServer
 from service.settings import Settings
@@ -50,8 +50,9 @@ async def serve(settings: Settings, make_engine: Callable[[Settings, Metrics], E
     with listen(settings) as listener:
         async with make_engine(settings, metrics) as engine:
             doors = Doors(engine, settings, metrics, keyring=_keyring(settings), tracing=_tracing(settings))
-            app = create_app(doors, version=version(NAME), admin_key=_admin_key(settings))
-            rpc = RpcServer(doors)
+            admin_key = _admin_key(settings)
+            app = make_http(doors, version=version(NAME), admin_key=admin_key)
+            rpc = make_rpc(doors, version=version(NAME), admin_key=admin_key)
             closing = _Closing(doors, rpc)
             http = HttpServer(app, settings, hold_out=closing.hold_out, let_finish=closing.let_finish)
             engine.on_ready_change(lambda _: rpc.announce_soon(ready=doors.ready))

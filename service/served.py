@@ -6,8 +6,8 @@ It does not know which version is the current one, or what is in an image.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from service.answer import ModelInfo, ModelState, ModelStatistics
 from service.backends import Backend, BackendError, BackendOptions, Placement, open_backend
 from service.batch_cost import BatchCost
 from service.batching import Batcher, BatchOptions
+from service.errors import ServiceError
 from service.metrics import Metrics
 from service.settings import Settings
 from service.shelf import Shelved
@@ -26,7 +27,8 @@ from service.worker import Worker
 logger = logging.getLogger(__name__)
 
 _VERSION_DIGITS = 8
-"""Of the content's hash, where a file has no version of its own."""
+"""Of the content's hash in hex, where a file has no version of its own; written as a whole number, which
+Triton's clients take every version for."""
 _MEASUREMENTS = 3
 """Of each batch size at warm-up; the quickest counts."""
 
@@ -119,7 +121,8 @@ class ServedModel:
         try:
             self._metadata = await asyncio.to_thread(read_metadata, path)
             if self.shelved.version is None:
-                self.version = (await asyncio.to_thread(file_sha256, path))[:_VERSION_DIGITS]
+                sha256 = await asyncio.to_thread(file_sha256, path)
+                self.version = str(int(sha256[:_VERSION_DIGITS], 16))
         except (CheckpointError, OSError) as error:
             raise BackendError(str(error)) from error
         try:
@@ -215,9 +218,20 @@ class ServedModel:
             problem=self.problem,
         )
 
-    def record(self, *, queue_s: float | None) -> None:
-        """Count an image that was answered, or one that failed where it has no `queue_s`."""
-        self._work.record(queue_s)
+    @contextmanager
+    def recorded(self, timings: Mapping[str, float]) -> Iterator[None]:
+        """Count an image: as answered, in times that are known at the end, or as failed.
+
+        Args:
+            timings: Filled within the ``with``, by phase.
+        """
+        began_s = time.monotonic()
+        try:
+            yield
+        except ServiceError:
+            self._work.failed(time.monotonic() - began_s)
+            raise
+        self._work.answered(timings)
 
     def devices_memory(self) -> dict[str, int]:
         """Return the bytes that each device's allocator holds."""
@@ -261,16 +275,19 @@ class _Done:
 
     def __init__(self) -> None:
         self._images = self._failed = 0
-        self._queue_s = 0.0
+        self._failed_s = 0.0
+        self._phases_s = dict.fromkeys(("decode", "queue", "predict", "encode", "total"), 0.0)
         self._batches: dict[int, tuple[int, float]] = {}
         self._last_used_s = 0.0
 
-    def record(self, queue_s: float | None) -> None:
-        if queue_s is None:
-            self._failed += 1
-        else:
-            self._images += 1
-            self._queue_s += queue_s
+    def answered(self, timings: Mapping[str, float]) -> None:
+        self._images += 1
+        for phase in self._phases_s:
+            self._phases_s[phase] += timings[phase]
+
+    def failed(self, seconds: float) -> None:
+        self._failed += 1
+        self._failed_s += seconds
 
     def batch(self, size: int, seconds: float) -> None:
         count, total_s = self._batches.get(size, (0, 0.0))
@@ -282,7 +299,12 @@ class _Done:
             images=self._images,
             failed=self._failed,
             batches=sum(count for count, _ in self._batches.values()),
-            queue_s=self._queue_s,
+            queue_s=self._phases_s["queue"],
+            decode_s=self._phases_s["decode"],
+            network_s=self._phases_s["predict"],
+            encode_s=self._phases_s["encode"],
+            total_s=self._phases_s["total"],
+            failed_s=self._failed_s,
             predict_s=sum(seconds for _, seconds in self._batches.values()),
             batch_sizes=dict(sorted(self._batches.items())),
             last_used_s=self._last_used_s,

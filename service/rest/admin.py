@@ -3,19 +3,16 @@
 It does not know where models come from.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 
-from service.auth import bearer_key
+from service.auth import AdminKey, bearer_key
 from service.doors import Doors
-from service.errors import Unauthenticated
 
 
-def admin_router(doors: Doors, admin_key: str) -> APIRouter:
+def admin_router(doors: Doors, admin_key: AdminKey) -> APIRouter:
     """Answer calls that carry the admin key."""
     router = APIRouter(
         prefix="/admin", tags=["admin"], dependencies=[Depends(_asks_for(admin_key))], responses={401: {}}
@@ -40,12 +37,8 @@ def admin_router(doors: Doors, admin_key: str) -> APIRouter:
     return router
 
 
-def _asks_for(admin_key: str) -> Callable[[str | None], None]:
-    expected = hashlib.sha256(admin_key.encode()).digest()
-
+def _asks_for(admin_key: AdminKey) -> Callable[[str | None], None]:
     def ask(authorization: Annotated[str | None, Header()] = None) -> None:
-        presented = bearer_key(authorization, None) or ""
-        if not hmac.compare_digest(expected, hashlib.sha256(presented.encode(errors="replace")).digest()):
-            raise Unauthenticated("the admin key is missing or not valid")
+        admin_key.check(bearer_key(authorization, None))
 
     return ask

@@ -14,7 +14,7 @@ from service.auth import bearer_key, current_caller
 from service.doors import Doors
 from service.errors import NotReady, RateLimited, Unauthenticated
 from service.logs import accept_request_id, current_request_id
-from service.rest.errors import CLIENT_CLOSED_REQUEST, DOOR, ClientGone, HttpError, answer_of
+from service.rest.errors import CLIENT_CLOSED_REQUEST, DOOR, ClientGone, ErrorForms, HttpError, answer_of
 from service.rest.exchange import Exchange
 
 access = logging.getLogger("service.access")
@@ -32,7 +32,7 @@ _WANTED = frozenset(
 KEY_SUBPROTOCOL = "key."
 """Browsers cannot send headers with a WebSocket: they offer the key as a subprotocol with this prefix."""
 _PATH_CHARACTERS = 200
-_PROBES = frozenset(("/livez", "/readyz", "/metrics"))
+_PROBES = frozenset(("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
 
 
 class Edge:
@@ -42,11 +42,13 @@ class Edge:
         app: The application.
         doors: What it shares with the other doors.
         open_paths: What is answered without a key: each path, and what lies under it.
+        forms: Of errors.
     """
 
-    def __init__(self, app: ASGIApp, *, doors: Doors, open_paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, doors: Doors, open_paths: Collection[str], forms: ErrorForms) -> None:
         self._app = app
         self._doors = doors
+        self._forms = forms
         self._open_paths = frozenset(open_paths)
         self._open_folders = tuple(f"{path}/" for path in open_paths)
 
@@ -58,7 +60,7 @@ class Edge:
         carried = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _WANTED}
         request_id = accept_request_id(carried.get(b"x-request-id"))
         method = scope.get("method", "WEBSOCKET")
-        exchange = Exchange(scope, receive, send, request_id, self._doors)
+        exchange = Exchange(scope, receive, send, request_id, self._doors, self._forms.of(scope["path"]))
         started_at = time.perf_counter()
         token = current_request_id.set(request_id)
         try:

@@ -5,7 +5,7 @@ It does not know where errors come from. The text of an unexpected one goes to t
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -92,9 +92,28 @@ def status_of(error: ServiceError) -> HTTPStatus:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+ErrorForm = Callable[[str, str, str | None], bytes]
+"""Writes an error's body from its code, its message and the request's id."""
+
+
 def error_body(code: str, message: str, request_id: str | None) -> bytes:
-    """Write the one form that every error has."""
+    """Write the one form that every error of ours has."""
     return orjson.dumps({"error": {"code": code, "message": message, "request_id": request_id}})
+
+
+class ErrorForms:
+    """Which form errors have, by path: ours, but where another protocol prescribes its own.
+
+    Args:
+        others: By the first part of the paths that they hold for, such as ``/v2``.
+    """
+
+    def __init__(self, others: Mapping[str, ErrorForm]) -> None:
+        self._others = others
+
+    def of(self, path: str) -> ErrorForm:
+        """Return the form for a path."""
+        return self._others.get("/" + path.split("/", 2)[1] if path.startswith("/") else "", error_body)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

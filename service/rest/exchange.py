@@ -8,7 +8,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope, Send
 
 from service.doors import Doors
-from service.rest.errors import ErrorAnswer, error_body
+from service.rest.errors import ErrorAnswer, ErrorForm
 
 _LINGER_S = 2.0
 """How long a refused body is still read: closing at once would throw our answer away with it (TCP resets)."""
@@ -23,14 +23,18 @@ class Exchange:
         send: The wire's.
         request_id: Goes into the answer.
         doors: Says whether the house is closing.
+        form: Of errors.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, doors: Doors) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, doors: Doors, form: ErrorForm
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._request_id = request_id
         self._doors = doors
+        self._form = form
         self._body_read = False
         self.status = 0
         """Of the answer; 0 as long as there is none."""
@@ -53,8 +57,8 @@ class Exchange:
         await self._send(message)
 
     async def refuse(self, answer: ErrorAnswer) -> None:
-        """Answer with an error, in the one form that errors have."""
-        body = error_body(answer.code, answer.message, self._request_id)
+        """Answer with an error."""
+        body = self._form(answer.code, answer.message, self._request_id)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

@@ -33,10 +33,16 @@ _HANDLER_OF_KIND = {
 
 
 class Entrance(grpc.aio.ServerInterceptor):
-    """Names each call and asks it for a key, before its message is read."""
+    """Names each call and asks it for a key, before its message is read.
 
-    def __init__(self, doors: Doors) -> None:
+    Args:
+        doors: What it shares with the other doors.
+        open_methods: What further begins so is answered without an API key.
+    """
+
+    def __init__(self, doors: Doors, open_methods: tuple[str, ...] = ()) -> None:
         self._doors = doors
+        self._open = (*OPEN_SERVICES, *open_methods)
         self.closed = False
         """Whether further calls are refused: by a word of ours, where grpc would cancel them without one."""
 
@@ -49,7 +55,7 @@ class Entrance(grpc.aio.ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         current_request_id.set(accept_request_id(_text(metadata.get("x-request-id"))))
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(OPEN_SERVICES):
+        if handler is None or handler_call_details.method.startswith(self._open):
             return handler
         key = bearer_key(_text(metadata.get("authorization")), _text(metadata.get("x-api-key")))
         try:

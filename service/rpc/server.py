@@ -35,13 +35,17 @@ class RpcServer:
     Args:
         doors: What it shares with the other doors.
         add_services: Adds further services, and answers their full names.
+        open_methods: Those of them, by the beginning of their paths, that need no API key.
     """
 
     def __init__(
-        self, doors: Doors, add_services: Callable[[grpc.aio.Server], list[str]] | None = None
+        self,
+        doors: Doors,
+        add_services: Callable[[grpc.aio.Server], list[str]] | None = None,
+        open_methods: tuple[str, ...] = (),
     ) -> None:
         self._doors = doors
-        self._entrance = Entrance(doors)
+        self._entrance = Entrance(doors, open_methods)
         self._server = grpc.aio.server(interceptors=(self._entrance,), options=_options(doors.settings))
         self._health = health.aio.HealthServicer()
         self._announcing: set[asyncio.Task[None]] = set()

@@ -74,6 +74,9 @@ class EchoEngine:
         finally:
             self.in_flight -= 1
             self._changed.set()
+        return self.answer(request)
+
+    def answer(self, request: DepthRequest) -> DepthAnswer:
         return DepthAnswer(
             body=bytes(request.image) + f"|{request.format}|{request.size}".encode(),
             media_type="application/octet-stream",

@@ -12,10 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from service.auth import Keyring
 from service.doors import Doors
+from service.kserve.doors import make_http, make_rpc
 from service.metrics import Metrics
-from service.rest.app import create_app
 from service.rest.server import HttpServer, listen
-from service.rpc.server import RpcServer
 from service.settings import Settings
 from tests.service.echo import EchoEngine
 
@@ -39,7 +38,7 @@ def make_doors(engine: EchoEngine, keyring: Keyring | None = None, **chosen: Any
 @asynccontextmanager
 async def http_client(doors: Doors, admin_key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application itself, with no network between."""
-    app = create_app(doors, version="1", admin_key=admin_key)
+    app = make_http(doors, version="1", admin_key=admin_key)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://depth") as client:
         yield client
@@ -54,7 +53,7 @@ async def http_server(doors: Doors) -> AsyncIterator[int]:
 
     with listen(doors.settings) as listener:
         server = HttpServer(
-            create_app(doors, version="1"), doors.settings, hold_out=nothing, let_finish=doors.streams.drain
+            make_http(doors, version="1"), doors.settings, hold_out=nothing, let_finish=doors.streams.drain
         )
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
@@ -65,9 +64,11 @@ async def http_server(doors: Doors) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def grpc_channel(doors: Doors, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
+async def grpc_channel(
+    doors: Doors, admin_key: str | None = None, **options: Any
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the real gRPC server."""
-    server = RpcServer(doors)
+    server = make_rpc(doors, version="1", admin_key=admin_key)
     port = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", **options) as channel:

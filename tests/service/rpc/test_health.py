@@ -118,5 +118,6 @@ async def test_reflection_shows_every_service_and_its_messages() -> None:
         "depth.v1.Depth",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
     }
     assert described == pb.DESCRIPTOR.serialized_pb
