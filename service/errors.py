@@ -30,6 +30,8 @@ class ServiceError(Exception):
 
     code: ClassVar[str] = "internal"
     """A stable word for programs, the same through every door."""
+    request_id: str = ""
+    """Under which the service's log has it: for callers from afar, whose client fills it in."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -1,0 +1,182 @@
+"""Questions over gRPC, one channel for many.
+
+It does not know what is asked or answered.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from service.answer import DepthAnswer
+from service.client.connection import Connection
+from service.client.grpc_wire import (
+    FailedCall,
+    answer_of,
+    error_answer,
+    metadata_of,
+    models_of,
+    not_serving,
+    options_of,
+    outcome_of,
+)
+from service.client.question import Call, DepthCall, StreamCall
+from service.client.result import ModelDescription, Outcome
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+
+_OPTIONS = (
+    # The defaults are 4 MiB, which float32 maps and large photographs exceed.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A service that was restarted is found again within moments, rather than minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+_HEALTH = "/grpc.health.v1.Health/Check"
+_SERVING = b"\x08\x01"
+"""A HealthCheckResponse with the status SERVING; not worth a package of its own."""
+
+
+def _as_is(message: bytes) -> bytes:
+    return message
+
+
+def _credentials(connection: Connection) -> grpc.ChannelCredentials:
+    tls = connection.tls
+    return grpc.ssl_channel_credentials(
+        root_certificates=None if tls.ca is None else tls.ca.read_bytes(),
+        private_key=None if tls.key is None else tls.key.read_bytes(),
+        certificate_chain=None if tls.cert is None else tls.cert.read_bytes(),
+    )
+
+
+def _predict_request(call: DepthCall) -> pb.PredictRequest:
+    image = call.request.image
+    body = image if isinstance(image, bytes) else image.tobytes()
+    return pb.PredictRequest(image=body, options=options_of(call.request))
+
+
+def _opening(call: StreamCall) -> pb.StreamRequest:
+    config = pb.StreamConfig(
+        options=options_of(call.request),
+        mode=pb.MODE_EVERY_FRAME,  # frames that nobody waits for are left out before they are sent
+        scale_smoothing=call.smoothing,
+        frame_timeout_ms=round((call.frame_timeout_s or 0) * 1e3),
+    )
+    return pb.StreamRequest(config=config)
+
+
+def _frame(number: int, image: bytes) -> pb.StreamRequest:
+    return pb.StreamRequest(frame=pb.Frame(id=number, image=image))
+
+
+class GrpcTransport:
+    """Asks over gRPC, from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connection.connect_timeout_s * 1e3)))
+        if connection.is_encrypted:
+            self._channel = grpc.secure_channel(connection.host, _credentials(connection), options)
+        else:
+            self._channel = grpc.insecure_channel(connection.host, options)
+        self._stub = DepthStub(self._channel)
+        self._health = self._channel.unary_unary(_HEALTH, _as_is, _as_is)
+
+    def depth(self, call: DepthCall) -> DepthAnswer:
+        """Ask for the depth of one picture, once."""
+        return answer_of(self._ask(self._stub.Predict, _predict_request(call), call))
+
+    def models(self, call: Call) -> list[ModelDescription]:
+        """Ask for every model, once."""
+        return models_of(self._ask(self._stub.ListModels, pb.ListModelsRequest(), call))
+
+    def check_ready(self, call: Call) -> None:
+        """Return where the service is ready."""
+        if self._ask(self._health, b"", call) != _SERVING:
+            raise not_serving()
+
+    def stream(self, call: StreamCall, frames: Iterator[bytes]) -> Generator[Outcome]:
+        """Yield what became of each frame."""
+
+        def requests() -> Iterator[pb.StreamRequest]:
+            yield _opening(call)
+            for number, image in enumerate(frames):
+                yield _frame(number, image)
+
+        running = self._stub.Stream(requests(), metadata=metadata_of(call.headers))
+        try:
+            for response in running:
+                yield outcome_of(response)
+        except grpc.RpcError as error:
+            raise error_answer(cast(FailedCall, error), call.request_id) from error
+        finally:
+            running.cancel()
+
+    def close(self) -> None:
+        """Let go of the channel."""
+        self._channel.close()
+
+    def _ask(self, method: Any, request: Any, call: Call) -> Any:
+        try:
+            return method(request, timeout=call.remaining_s(), metadata=metadata_of(call.headers))
+        except grpc.RpcError as error:
+            raise error_answer(cast(FailedCall, error), call.request_id) from error
+
+
+class AsyncGrpcTransport:
+    """Asks over gRPC, in one event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(connection.connect_timeout_s * 1e3)))
+        if connection.is_encrypted:
+            self._channel = grpc.aio.secure_channel(connection.host, _credentials(connection), options)
+        else:
+            self._channel = grpc.aio.insecure_channel(connection.host, options)
+        self._stub: Any = DepthStub(self._channel)
+        self._health: Any = self._channel.unary_unary(_HEALTH, _as_is, _as_is)
+
+    async def depth(self, call: DepthCall) -> DepthAnswer:
+        """Ask for the depth of one picture, once."""
+        return answer_of(await self._ask(self._stub.Predict, _predict_request(call), call))
+
+    async def models(self, call: Call) -> list[ModelDescription]:
+        """Ask for every model, once."""
+        return models_of(await self._ask(self._stub.ListModels, pb.ListModelsRequest(), call))
+
+    async def check_ready(self, call: Call) -> None:
+        """Return where the service is ready."""
+        if await self._ask(self._health, b"", call) != _SERVING:
+            raise not_serving()
+
+    async def stream(self, call: StreamCall, frames: AsyncIterator[bytes]) -> AsyncGenerator[Outcome]:
+        """Yield what became of each frame."""
+
+        async def requests() -> AsyncIterator[pb.StreamRequest]:
+            yield _opening(call)
+            number = 0
+            async for image in frames:
+                yield _frame(number, image)
+                number += 1
+
+        running = self._stub.Stream(requests(), metadata=metadata_of(call.headers))
+        try:
+            async for response in running:
+                yield outcome_of(response)
+        except grpc.aio.AioRpcError as error:
+            raise error_answer(error, call.request_id) from error
+        finally:
+            running.cancel()
+
+    async def close(self) -> None:
+        """Let go of the channel."""
+        await self._channel.close()
+
+    async def _ask(self, method: Any, request: Any, call: Call) -> Any:
+        try:
+            return await method(request, timeout=call.remaining_s(), metadata=metadata_of(call.headers))
+        except grpc.aio.AioRpcError as error:
+            raise error_answer(error, call.request_id) from error

@@ -1,0 +1,124 @@
+"""A caller's question, as both transports carry it: what is asked, by whom, under which id, and until when.
+
+It does not know how it is sent.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+from service.client.errors import DeadlineExceeded, InvalidArgument
+from service.client.images import Picture, image_bytes
+from service.client.result import Wire
+from service.request import Anchor, DepthRequest, Format, Lens, Size
+
+Propagate = Callable[[dict[str, str]], Any]
+"""Writes trace context into headers, as ``opentelemetry.propagate.inject`` does."""
+
+
+class Wanted(TypedDict, total=False):
+    """How depth is wanted; everything may be left out."""
+
+    model: str
+    """By its name; the service's default model where absent."""
+    version: str
+    """The current one where absent."""
+    size: Size
+    """`input`: as many pixels as the upright picture has; `model`: as the network answers, and fewer."""
+    lens: Lens
+    """FieldOfView or Intrinsics: for points, camera heights and intrinsics in the result."""
+    anchor: Anchor
+    """CameraHeight or KnownDistance: makes relative depth metric."""
+    priority: int
+    """Higher goes first among those that wait in the service."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One question on its way."""
+
+    headers: dict[str, str] = field(repr=False)
+    """With names in small letters, as both HTTP and gRPC take them."""
+    deadline_s: float
+    """The instant of ``time.monotonic`` by which there has to be an answer."""
+
+    @property
+    def request_id(self) -> str:
+        """Under which the service logs it; the same in every attempt."""
+        return self.headers["x-request-id"]
+
+    def remaining_s(self) -> float:
+        """Return what is left of the caller's patience.
+
+        Raises:
+            DeadlineExceeded: Nothing is.
+        """
+        left_s = self.deadline_s - time.monotonic()
+        if left_s <= 0:
+            error = DeadlineExceeded("the call's time was over before there was an answer")
+            error.request_id = self.request_id
+            raise error
+        return left_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthCall(Call):
+    """A question for the depth of one picture."""
+
+    request: DepthRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamCall(Call):
+    """A question for the depth of every frame that follows; the deadline is that of opening."""
+
+    request: DepthRequest
+    """Without a picture."""
+    smoothing: float = 0.0
+    frame_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks, and his habits."""
+
+    api_key: str | None = field(repr=False)
+    timeout_s: float
+    jpeg_quality: int | None
+    propagate: Propagate | None
+
+    def __post_init__(self) -> None:
+        _check_timeout(self.timeout_s)
+
+    def call(self, *, timeout_s: float | None = None, request_id: str | None = None) -> Call:
+        """Begin a question."""
+        headers = {"x-request-id": request_id or secrets.token_hex(16)}
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        if self.propagate is not None:
+            self.propagate(headers)
+        patience_s = self.timeout_s if timeout_s is None else timeout_s
+        _check_timeout(patience_s)
+        return Call(headers=headers, deadline_s=time.monotonic() + patience_s)
+
+    def bytes_of(self, picture: Picture) -> bytes:
+        """Return a picture as it is sent."""
+        return image_bytes(picture, jpeg_quality=self.jpeg_quality)
+
+
+def depth_call(call: Call, request: DepthRequest) -> DepthCall:
+    """Ask for the depth of one picture."""
+    request = replace(request, request_id=call.request_id)
+    return DepthCall(headers=call.headers, deadline_s=call.deadline_s, request=request)
+
+
+def request_of(wire: Wire, wanted: Wanted, image: bytes = b"") -> DepthRequest:
+    """Return the record of a request for numbers."""
+    return DepthRequest(image=image, format=Format(wire), **wanted)
+
+
+def _check_timeout(timeout_s: float) -> None:
+    if not timeout_s > 0:
+        raise InvalidArgument(f"the timeout is {timeout_s}; expected more than 0 seconds")
