@@ -1,0 +1,341 @@
+"""Build both images, bring the CPU stack up, use it, stop it under load, and take everything down again.
+
+    python docker/try.py              # builds first
+    python docker/try.py --no-build   # with the images that are there
+
+It needs a Docker engine, Compose, and this package installed for development. It says what it saw, ends with
+sizes and times, and fails where anything was not as it should be. The variables of docker-compose.yml hold
+here too (PROMETHEUS_IMAGE, BASE, ...), and pip's own (PIP_INDEX_URL, ...) go into the builds.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlencode
+
+import cv2
+import grpc
+import httpx
+import numpy as np
+
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+
+ROOT = Path(__file__).parents[1]
+PROJECT = "depth-try"
+SERVICE_IMAGE, TRAINING_IMAGE = "depth-service:cpu", "depth-training:latest"
+BUILD_ARGUMENTS = (
+    *("BASE", "TORCH_INDEX", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST"),
+    *("PIP_DEFAULT_TIMEOUT", "VERSION", "REVISION", "CREATED"),
+)
+LOCAL = ("PIP_FIND_LINKS",)
+"""Which may name folders of this machine, that a build cannot see."""
+ORDERS = {"http": "POST /v1/depth 200", "grpc": "Predict OK"}
+"""What the service logs of each answer."""
+SINGLES = 5
+
+
+class StackError(Exception):
+    """Something was not as it should be."""
+
+
+def main() -> int:
+    """Try everything; 1 where something failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--no-build", action="store_true", help="use the images that are there")
+    arguments = parser.parse_args()
+    figures: dict[str, object] = {}
+    try:
+        if not arguments.no_build:
+            build_images(figures)
+        measure_images(figures)
+        with tempfile.TemporaryDirectory(prefix="depth-try-") as folder, stack(figures) as compose:
+            use(compose, Path(folder), figures)
+    except StackError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(figures, indent=2))
+    return 0
+
+
+def use(compose: "Compose", folder: Path, figures: dict[str, object]) -> None:
+    """Use a stack that is up: ask, look into Prometheus, stop under load."""
+    photo = folder / "photo.jpg"
+    folder.chmod(0o755)
+    photo.write_bytes(make_photo())
+    ask_both_doors(compose, photo.read_bytes())
+    look_into_prometheus(compose)
+    stop_under_load(compose, photo, figures)
+
+
+# Images
+
+
+def build_images(figures: dict[str, object]) -> None:
+    """Build both images with whatever builder `docker build` uses."""
+    given = {name: os.environ[name] for name in BUILD_ARGUMENTS if os.environ.get(name)}
+    reachable = {name: value for name, value in given.items() if not (name in LOCAL and value[0] == "/")}
+    options = [word for name, value in reachable.items() for word in ("--build-arg", f"{name}={value}")]
+    for image, file, variant in (
+        (SERVICE_IMAGE, "service", ["--build-arg", "VARIANT=cpu"]),
+        (TRAINING_IMAGE, "training", []),
+    ):
+        say(f"building {image}")
+        started_at = time.monotonic()
+        run(
+            "docker",
+            "build",
+            "--quiet",
+            "-f",
+            f"docker/{file}.Dockerfile",
+            "-t",
+            image,
+            *variant,
+            *options,
+            ".",
+        )
+        figures[f"{file} built in s"] = round(time.monotonic() - started_at, 1)
+
+
+def measure_images(figures: dict[str, object]) -> None:
+    """Say how large the images are, and who runs in them."""
+    base = int(
+        run("docker", "image", "inspect", "-f", "{{.Size}}", os.environ.get("BASE", "debian:bookworm-slim"))
+    )
+    for image in (SERVICE_IMAGE, TRAINING_IMAGE):
+        size = int(run("docker", "image", "inspect", "-f", "{{.Size}}", image))
+        figures[f"{image} MB"] = round(size / 1e6)
+        figures[f"{image} MB above its base"] = round((size - base) / 1e6)
+        user = run("docker", "image", "inspect", "-f", "{{.Config.User}}", image)
+        check(user == "10001:10001", f"{image} runs as {user!r}")
+    said = run(
+        "docker", "run", "--rm", "--read-only", "--network", "none", TRAINING_IMAGE, "depth-train", "--help"
+    )
+    check("smoke" in said, f"{TRAINING_IMAGE} does not know its recipes")
+
+
+# The stack
+
+
+class Compose:
+    """A project of our own, on ports that nobody else has."""
+
+    def __init__(self) -> None:
+        self.ports = {name: free_port() for name in ("HTTP", "GRPC", "PROMETHEUS", "GRAFANA")}
+        published = {f"PUBLISH_{name}": f"127.0.0.1:{port}" for name, port in self.ports.items()}
+        self._environment = {**os.environ, **published, "COMPOSE_PROJECT_NAME": PROJECT}
+        self.command = compose_command()
+
+    def __call__(self, *words: str) -> str:
+        """Run a compose command on the CPU stack."""
+        return run(*self.command, "--profile", "cpu", *words, environment=self._environment)
+
+    def container(self, service: str) -> str:
+        """Return the identifier of a service's container."""
+        return (
+            self("ps", "--quiet", "--all", service)
+            if self.command[-1] == "compose"
+            else self("ps", "-q", service)
+        )
+
+
+@contextlib.contextmanager
+def stack(figures: dict[str, object]) -> Iterator[Compose]:
+    """Bring the CPU stack up until its health checks pass; take it down whatever happens."""
+    compose = Compose()
+    services = ["depth-cpu", "prometheus"]
+    if there("GRAFANA_IMAGE", "grafana/grafana:12.1.0"):
+        services.append("grafana")
+    else:
+        say("there is no image of Grafana here: the stack goes without")
+    try:
+        started_at = time.monotonic()
+        compose("up", "--no-build", "--detach", *services)
+        for service in services:
+            wait(lambda name=service: health(compose.container(name)) == "healthy", f"{service} is healthy")
+            figures[f"{service} healthy after s"] = round(time.monotonic() - started_at, 1)
+        for line in log(compose):
+            if line["message"] == "ready":
+                figures["service ready after s"] = line["after_s"]
+        yield compose
+    except StackError:
+        print(compose("logs", "--tail", "30"), file=sys.stderr)
+        raise
+    finally:
+        compose("down", "--volumes", "--remove-orphans", "--timeout", "35")
+        left = run(
+            "docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"
+        )
+        check(not left, f"containers are left: {left}")
+        say("everything is down")
+
+
+def ask_both_doors(compose: Compose, photo: bytes) -> None:
+    """Send requests through HTTP and gRPC; the same photograph has the same depth through both."""
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{compose.ports['HTTP']}", timeout=60) as client,
+        grpc.insecure_channel(f"127.0.0.1:{compose.ports['GRPC']}") as channel,
+    ):
+        for _ in range(SINGLES):
+            over_http = client.post("/v1/depth", content=photo).raise_for_status()
+            over_grpc = DepthStub(channel).Predict(pb.PredictRequest(image=photo), timeout=60)
+            check(over_http.content == over_grpc.data, "the doors answer different bytes")
+        depth = cv2.imdecode(np.frombuffer(over_http.content, np.uint8), cv2.IMREAD_UNCHANGED)
+        check(
+            depth is not None and depth.shape == (375, 1242) and depth.dtype == np.uint16, "no depth map came"
+        )
+        check(depth.max() > depth.min() > 0, "the depth map is flat")
+    say(f"{SINGLES} photographs answered through each door, the same bytes through both")
+
+
+def look_into_prometheus(compose: Compose) -> None:
+    """Find in Prometheus's own API what was just asked, and the alert rules."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{compose.ports['PROMETHEUS']}", timeout=30) as client:
+
+        def ask(path: str, **parameters: str) -> dict[str, list[dict]]:
+            answer: dict = client.get(f"/api/v1/{path}?{urlencode(parameters)}").raise_for_status().json()
+            check(answer["status"] == "success", f"Prometheus answered {answer}")
+            return answer["data"]
+
+        def counted() -> bool:
+            found = ask("query", query='sum by (door) (depth_request_seconds_count{outcome="ok"})')["result"]
+            return {one["metric"]["door"]: float(one["value"][1]) for one in found} == {
+                "http": SINGLES,
+                "grpc": SINGLES,
+            }
+
+        wait(counted, f"Prometheus counts {SINGLES} answers of each door")
+        rules = [rule["name"] for group in ask("rules")["groups"] for rule in group["rules"]]
+        check(len(rules) > 0, "Prometheus has no alert rules")
+        firing = [
+            alert["labels"]["alertname"] for alert in ask("alerts")["alerts"] if alert["state"] == "firing"
+        ]
+        check(not firing, f"alerts fire: {firing}")
+    say(f"Prometheus counts them, and watches {len(rules)} alert rules, none of which fires")
+
+
+def stop_under_load(compose: Compose, photo: Path, figures: dict[str, object]) -> None:
+    """Stop the service while it is asked without a pause: each request is answered, or was never taken."""
+    container = compose.container("depth-cpu")
+    before = {door: count(compose, said) for door, said in ORDERS.items()}
+    command = ["docker", "run", "--rm", "--interactive", "--network", f"container:{container}"]
+    command += ["--volume", f"{photo}:/photo.jpg:ro", SERVICE_IMAGE, "python3", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as callers:
+        if callers.stdin is None or callers.stdout is None:
+            raise StackError("the callers have no pipes")
+        callers.stdin.write((ROOT / "docker" / "load.py").read_text())
+        callers.stdin.close()
+        check(callers.stdout.readline().strip() == "under load", "the callers did not begin")
+        started_at = time.monotonic()
+        compose("stop", "--timeout", "35", "depth-cpu")
+        figures["stopped under load in s"] = round(time.monotonic() - started_at, 1)
+        outcomes: dict[str, int] = json.loads(callers.stdout.read())
+    say(f"stopped under load: {outcomes}")
+    figures["under load"] = outcomes
+    for door, said in ORDERS.items():
+        answered = count(compose, said) - before[door]
+        check(
+            outcomes.get(f"{door} answered") == answered > 0,
+            f"the service answered {answered} over {door}, and {outcomes} arrived",
+        )
+    fine = {"http answered", "http refused", "grpc answered", "grpc turned away"}
+    check(set(outcomes) <= fine, f"some requests were lost: {outcomes}")
+    closed = [line for line in log(compose) if line["message"] == "closed"]
+    check(bool(closed) and closed[-1]["unanswered"] == 0, f"the service left requests unanswered: {closed}")
+    status = run("docker", "inspect", "-f", "{{.State.ExitCode}}", container)
+    check(status == "0", f"the service ended with status {status}")
+
+
+# Small things
+
+
+def make_photo() -> bytes:
+    """Return a JPEG of KITTI's size: a road, a sky and some texture."""
+    rows = np.linspace(0, 1, 375)[:, None, None]
+    noise = np.random.default_rng(0).normal(0, 18, (375, 1242, 3))
+    picture = np.where(rows < 0.45, (235, 206, 160), (90, 95, 100)) * (0.7 + 0.3 * rows) + noise
+    return cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8))[1].tobytes()
+
+
+def log(compose: Compose) -> list[dict]:
+    """Return what the service has logged."""
+    said = run("docker", "logs", compose.container("depth-cpu"), errors=True)
+    return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+
+def count(compose: Compose, message: str) -> int:
+    """Return how often the service has logged a message."""
+    return sum(line["message"] == message for line in log(compose))
+
+
+def health(container: str) -> str:
+    """Return what the engine says of a container's health."""
+    state = json.loads(run("docker", "inspect", "-f", "{{json .State}}", container))
+    check(state["Running"], f"{container} ended with status {state['ExitCode']}")
+    return str(state["Health"]["Status"])
+
+
+def there(variable: str, default: str) -> bool:
+    """Return whether an image is here, or can be pulled."""
+    image = os.environ.get(variable, default)
+    here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
+    return (
+        here.returncode == 0
+        or not subprocess.run(
+            ["docker", "pull", "--quiet", image], capture_output=True, check=False
+        ).returncode
+    )
+
+
+def compose_command() -> Sequence[str]:
+    """Return how Compose is called here: as a plugin, or as the program of old."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait(until: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
+    """Wait until something is so."""
+    ends_at = time.monotonic() + timeout_s
+    while not until():
+        check(time.monotonic() < ends_at, f"after {timeout_s:g} s it was not so that {what}")
+        time.sleep(0.5)
+    say(what)
+
+
+def run(*command: str, environment: dict[str, str] | None = None, errors: bool = False) -> str:
+    """Run a command and return what it printed."""
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        )
+    return (done.stdout + done.stderr * errors).strip()
+
+
+def check(right: bool, otherwise: str) -> None:
+    """Fail where something is not right."""
+    if not right:
+        raise StackError(otherwise)
+
+
+def say(what: str) -> None:
+    """Say what was seen."""
+    print(what, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
