@@ -60,7 +60,8 @@ class Teacher:
         if not self._remembers:
             return ask(self.network, image, tokens)
         answers = [self._answer(image[i : i + 1], tokens, i) for i in range(len(image))]
-        parts = [torch.cat(column).float() for column in zip(*answers, strict=True)]
+        # Widened first: autocast on a CPU cannot join float16.
+        parts = [torch.cat([part.float() for part in column]) for column in zip(*answers, strict=True)]
         return DepthOutput(disparities=(parts[0],), features=tuple(parts[1:]), category_logits=None)
 
     def _answer(self, image: Image, tokens: TokenGrids | None, index: int) -> tuple[Tensor, ...]:

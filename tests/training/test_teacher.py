@@ -69,3 +69,11 @@ def test_without_memory_images_are_asked_together_and_anew():
     asked(images(2), None)
     asked(images(2), None)
     assert network.shown == 4
+
+
+def test_remembered_answers_are_joined_under_autocast_too():
+    asked, _ = teacher(1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = asked(images(2), None)
+    assert answer.disparity.dtype == torch.float32
+    assert answer.disparity.shape == (2, 1, 4, 6)
