@@ -3,14 +3,25 @@
 It does not act on any of it. Each part of the service is handed what concerns it.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 lets the system choose."""
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+")
 
 PRETRAINED = Path(__file__).parents[1] / "model" / "pretrained"
 
@@ -93,6 +104,8 @@ class Settings(BaseSettings):
     """Opens the admin calls; without it there are none."""
     admin_key_file: Path | None = None
     """A file that holds it."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, with commas between, whose pages browsers let ask this service; `*` for all of them."""
     max_body_bytes: PositiveInt = 64 * 2**20
     max_bodies_bytes: PositiveInt = 512 * 2**20
     """Of all requests that are being read or answered at once."""
@@ -119,6 +132,23 @@ class Settings(BaseSettings):
     tracing: Literal["off", "otlp"] = "off"
     """Whether spans are exported, to where the OTEL_EXPORTER_OTLP_... variables say."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; expected SCHEME://HOST, with :PORT where needed, or *"
+                )
+        return origins
 
     @model_validator(mode="after")
     def _check(self) -> Self:

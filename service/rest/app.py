@@ -18,6 +18,7 @@ from service.auth import AdminKey
 from service.doors import Doors
 from service.logs import current_request_id
 from service.rest.admin import admin_router
+from service.rest.cors import allow_origins
 from service.rest.depth import BatchEndpoint, DepthEndpoint
 from service.rest.docs import add_docs
 from service.rest.edge import Edge
@@ -65,6 +66,8 @@ def create_app(
     app.add_exception_handler(HTTPException, _saying(_http_exception, forms))
     app.add_exception_handler(RequestValidationError, _saying(_validation_error, forms))
     app.add_middleware(Edge, doors=doors, open_paths=(*OPEN_PATHS, *open_paths), forms=forms)
+    if doors.settings.cors_origins:
+        allow_origins(app, doors.settings.cors_origins)
     describe(app)
     return app
 

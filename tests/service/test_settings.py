@@ -40,6 +40,8 @@ def test_settings_never_change_once_they_are_read(monkeypatch: pytest.MonkeyPatc
         ("BATCH_DELAY_S", "-1", "batch_delay_s"),
         ("BACKEND", "tensorflow", "backend"),
         ("MODELS", "/nowhere", "models is /nowhere, which does not exist"),
+        ("CORS_ORIGINS", "maps.example", "'maps.example' is no origin"),
+        ("CORS_ORIGINS", "https://maps.example/page", "is no origin"),
         ("TLS_CERT", "/nowhere", "tls_cert and tls_key are set together"),
     ],
 )
@@ -48,6 +50,12 @@ def test_what_cannot_be_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(ValidationError, match=said):
         read(monkeypatch, tmp_path, **{name: value})
+
+
+def test_origins_have_commas_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = read(monkeypatch, tmp_path, CORS_ORIGINS="https://maps.example, http://localhost:5173")
+    assert found.cors_origins == ("https://maps.example", "http://localhost:5173")
+    assert read(monkeypatch, tmp_path, CORS_ORIGINS="").cors_origins == ()
 
 
 def test_an_admin_key_is_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
