@@ -1,68 +1,75 @@
-// Depth as colours and as a histogram. Knows pixels; knows no page and no server.
+// Depth as colours. Knows pixels; knows no page and no server.
 
 import { MAPS } from "./maps.js";
+import { within } from "./numbers.js";
 
-/** The range that leaves out the nearest and the farthest hundredth of the pixels. */
-export function ownRange(values) {
-  const seen = [];
+/** @typedef {[near: number, far: number]} Range */
+
+/** The range that leaves out the nearest and the farthest hundredth of the pixels.
+ * @param {Float32Array} values
+ * @param {number} [share] what is left out at each end
+ * @returns {Range}
+ */
+export function ownRange(values, share = 0.01) {
   const step = Math.max(1, Math.floor(values.length / 20000));
-  for (let index = 0; index < values.length; index += step) seen.push(values[index]);
+  const seen = [];
+  for (let index = 0; index < values.length; index += step) {
+    const value = values[index] ?? 0;
+    if (value > 0 && Number.isFinite(value)) seen.push(value);
+  }
   seen.sort((one, other) => one - other);
-  return [seen[Math.floor(seen.length * 0.01)], seen[Math.ceil(seen.length * 0.99) - 1]];
+  const near = seen[Math.floor(seen.length * share)] ?? 1;
+  const far = seen[Math.max(0, Math.ceil(seen.length * (1 - share)) - 1)] ?? 2;
+  return far > near ? [near, far] : [near, near * 1.01];
 }
 
-/** Paints a depth map; colours go by disparity, the near at the map's bright end. */
-export function paint(canvas, { values, width, height }, name, [near, far]) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d");
-  const picture = context.createImageData(width, height);
-  const map = MAPS[name];
+/** Which of a map's 256 colours a distance has: by disparity, the near at the bright end.
+ * @param {Range} range
+ * @returns {(value: number) => number}
+ */
+export function leveller([near, far]) {
   const low = 1 / far;
   const share = 255 / Math.max(1 / near - low, 1e-9);
-  for (let index = 0; index < values.length; index += 1) {
-    const level = Math.min(255, Math.max(0, Math.floor((1 / values[index] - low) * share)));
-    picture.data[4 * index] = map[3 * level];
-    picture.data[4 * index + 1] = map[3 * level + 1];
-    picture.data[4 * index + 2] = map[3 * level + 2];
-    picture.data[4 * index + 3] = 255;
-  }
-  context.putImageData(picture, 0, 0);
+  return (value) => within(Math.floor((1 / value - low) * share), 0, 255);
 }
 
-/** Draws how many pixels lie at which distance, on a logarithmic axis, in the colours of the map. */
-export function drawHistogram(canvas, { values, unit }, name, [near, far]) {
-  const context = canvas.getContext("2d");
-  const { width, height } = canvas;
-  const bins = new Float64Array(120);
-  const start = Math.log(near);
-  const span = Math.max(Math.log(far) - start, 1e-9);
-  for (const value of values) {
-    const bin = Math.floor(((Math.log(value) - start) / span) * bins.length);
-    if (bin >= 0 && bin < bins.length) bins[bin] += 1;
-  }
-  const most = Math.max(...bins, 1);
-  const map = MAPS[name];
-  const floor = height - 16;
-  context.clearRect(0, 0, width, height);
-  bins.forEach((count, bin) => {
-    const value = Math.exp(start + ((bin + 0.5) / bins.length) * span);
-    const level = Math.min(255, Math.max(0, Math.floor((255 * (1 / value - 1 / far)) / Math.max(1 / near - 1 / far, 1e-9))));
-    context.fillStyle = `rgb(${map[3 * level]} ${map[3 * level + 1]} ${map[3 * level + 2]})`;
-    const tall = (count / most) * floor;
-    context.fillRect((bin * width) / bins.length, floor - tall, width / bins.length - 0.5, tall);
-  });
-  context.fillStyle = getComputedStyle(canvas).color;
-  context.font = "12px system-ui";
-  context.textBaseline = "bottom";
-  for (const place of [0, 0.25, 0.5, 0.75, 1]) {
-    context.textAlign = place === 0 ? "left" : place === 1 ? "right" : "center";
-    context.fillText(distance(Math.exp(start + place * span), unit), place * width, height);
-  }
+/** @param {string} name @returns {Uint8Array} */
+const table = (name) => /** @type {Uint8Array} */ (MAPS[name] ?? MAPS["turbo"]);
+
+/** @param {string} name @param {number} level */
+export function css(name, level) {
+  const map = table(name);
+  return `rgb(${map[3 * level]} ${map[3 * level + 1]} ${map[3 * level + 2]})`;
 }
 
-/** Words for a distance: metres only where they are metres. */
-export function distance(value, unit) {
-  const digits = value < 10 ? 2 : 1;
-  return unit === "metre" ? `${value.toFixed(digits)} m` : `${value.toFixed(digits)} units`;
+/** A map as a gradient from near to far. @param {string} name */
+export function gradient(name) {
+  const stops = [255, 219, 182, 146, 109, 73, 36, 0].map((level) => css(name, level));
+  return `linear-gradient(90deg, ${stops.join(", ")})`;
+}
+
+/** A map's colours as the words of an RGBA picture. @param {string} name */
+function palette(name) {
+  const map = table(name);
+  const bytes = new Uint8Array(1024).fill(255);
+  for (let level = 0; level < 256; level += 1) bytes.set(map.subarray(3 * level, 3 * level + 3), 4 * level);
+  return new Uint32Array(bytes.buffer);
+}
+
+/** Colours of each pixel; what has no depth is transparent.
+ * @param {import("./depth.js").DepthMap} map
+ * @param {string} name
+ * @param {Range} range
+ */
+export function colours({ values, width, height }, name, [near, far]) {
+  const words = palette(name);
+  const picture = new ImageData(width, height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  const low = 1 / far;
+  const share = 255 / Math.max(1 / near - low, 1e-9);
+  for (let index = 0; index < pixels.length; index += 1) {
+    const value = values[index] ?? 0;
+    if (value > 0) pixels[index] = words[within(Math.floor((1 / value - low) * share), 0, 255)] ?? 0;
+  }
+  return picture;
 }

@@ -1,69 +1,128 @@
 // Asks the service for depth, and reads its answers. Knows HTTP; knows no page.
 
+import { floatsOf } from "./numbers.js";
+
+/**
+ * @typedef {object} DepthMap
+ * @property {Float32Array} values row by row, in `unit`; 0 where there is no depth
+ * @property {number} width
+ * @property {number} height
+ * @property {string} unit `metre` or `relative`
+ * @property {string} scaleSource what the unit rests on
+ * @property {number} minimum
+ * @property {number} maximum
+ * @property {string} model name and version
+ * @property {Array<[string, number]>} phases what the service did, and for how many milliseconds
+ * @property {number} roundTripMs until the answer was here whole
+ */
+
+/** What went wrong, in words for people. */
 export class DepthError extends Error {
-  constructor(message, status, retryAfter) {
-    super(message);
+  /**
+   * @param {string} title
+   * @param {{text?: string, detail?: string, status?: number, retryAfterS?: number | null}} [more]
+   */
+  constructor(title, { text = "", detail = "", status = -1, retryAfterS = null } = {}) {
+    super(title);
+    this.text = text;
+    this.detail = detail;
     this.status = status;
-    this.retryAfter = retryAfter;
+    this.retryAfterS = retryAfterS;
   }
 }
 
+/** Title, and what to do, by the status of the answer; 0: there was none. @type {Record<number, [string, string]>} */
 const WORDS = {
-  0: "The service cannot be reached. Is it still running?",
-  401: "This service needs an API key.",
-  413: "This picture is too large for the service.",
-  429: "The service is busy.",
-  503: "The service is not ready yet.",
-  504: "The service took too long to answer.",
+  0: ["The service does not answer", "Is it still running, and is this device still online? This page goes on as soon as it is back."],
+  401: ["This service asks for an API key", "Whoever runs it can give you one. It is kept in this tab and nowhere else."],
+  404: ["There is no such model any more", "Choose another one at the top of the page."],
+  408: ["The picture came too slowly", "The connection may be weak; try again, or try a smaller picture."],
+  413: ["This picture is too large for the service", "Choose a smaller one, or ask whoever runs the service to raise its limit."],
+  415: ["The service does not read this kind of file", "JPEG, PNG and WebP work."],
+  422: ["The service cannot read this picture", "JPEG, PNG and WebP work; the file may be damaged."],
+  429: ["The service is busy", "More pictures came than it can measure at once."],
+  500: ["The network gave no depth", "Another picture may work. If none does, the service's log says why."],
+  503: ["The service is not ready yet", "It is loading its models."],
+  504: ["The answer took too long", "The service may be very busy; try again in a moment."],
 };
 
+/**
+ * Says an error of the service in words for people.
+ * @param {number} status
+ * @param {string} detail
+ * @param {number | null} [retryAfterS]
+ */
+export function refusal(status, detail, retryAfterS = null) {
+  const [title, text] = WORDS[status] ?? ["The service refused this", "The reason stands below."];
+  return new DepthError(title, { text, detail, status, retryAfterS });
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ */
 async function ask(path, options) {
+  /** @type {Response} */
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(new URL(path, document.baseURI), options);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new DepthError(WORDS[0], 0);
+    if (error instanceof Error && error.name === "AbortError") throw error;
+    throw refusal(0, "");
   }
   if (response.ok) return response;
-  const retryAfter = Number(response.headers.get("Retry-After")) || null;
-  let text = "";
+  let detail = response.statusText;
   try {
-    text = (await response.json()).error.message;
-  } catch {
-    text = response.statusText;
-  }
-  const opening = WORDS[response.status] ?? "The service said no.";
-  const wait = retryAfter ? ` Try again in ${retryAfter} s.` : "";
-  throw new DepthError(`${opening}${wait} (${text})`, response.status, retryAfter);
+    const { message, request_id: id } = (await response.json()).error;
+    detail = id ? `${message} (request ${id})` : message;
+  } catch { /* a proxy's own page, perhaps: the status says enough */ }
+  throw refusal(response.status, detail, Number(response.headers.get("Retry-After")) || null);
 }
 
-function headers(key) {
-  return key ? { Authorization: `Bearer ${key}` } : {};
+/** @param {string} key @returns {Record<string, string>} */
+const headers = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
+
+/** Whether requests should be sent. */
+export async function isReady() {
+  await ask("readyz", { cache: "no-store" });
 }
 
-/** @returns {Promise<Array<object>>} every model that can be asked for. */
+/**
+ * @typedef {{name: string, version: string, state: string, default: boolean, current: boolean, unit: string, width: number, height: number, backend: string, problem: string | null}} Model
+ * @param {string} key
+ * @returns {Promise<Model[]>} every model that can be asked for
+ */
 export async function models(key) {
-  const response = await ask("/v1/models", { headers: headers(key) });
+  const response = await ask("v1/models", { headers: headers(key), cache: "no-store" });
   return (await response.json()).models;
 }
 
-/** Sends an image and returns `{blob, headers}` in the format asked for. */
-export async function request(image, query, { key, signal } = {}) {
-  const parameters = new URLSearchParams(query);
-  const response = await ask(`/v1/depth?${parameters}`, {
-    method: "POST", body: image, signal, headers: { ...headers(key), "Content-Type": image.type || "application/octet-stream" },
+/**
+ * Sends a picture and returns the answer as it came.
+ * @param {Blob} picture
+ * @param {Record<string, string>} query
+ * @param {{key: string, signal?: AbortSignal}} options
+ */
+export function request(picture, query, { key, signal }) {
+  return ask(`v1/depth?${new URLSearchParams(query)}`, {
+    method: "POST", body: picture, signal: signal ?? null, headers: { ...headers(key), "Content-Type": picture.type || "application/octet-stream" },
   });
-  return response;
 }
 
-/** Depth of an image as numbers.
- * @returns {Promise<{values: Float32Array, width: number, height: number, unit: string, minimum: number, maximum: number, model: string, timings: string}>}
+/**
+ * Asks for depth as numbers.
+ * @param {Blob} picture
+ * @param {Record<string, string>} query
+ * @param {{key: string, signal?: AbortSignal}} options
+ * @returns {Promise<DepthMap>}
  */
-export async function depth(image, query, options) {
-  const response = await request(image, { ...query, format: "float32" }, options);
-  const values = new Float32Array(await response.arrayBuffer());
-  const header = (name) => response.headers.get(name);
+export async function depth(picture, query, options) {
+  const began = performance.now();
+  // Half of float32's bytes; its steps are finer than any network is right.
+  const response = await request(picture, { ...query, format: "float16" }, options);
+  const values = floatsOf(await response.arrayBuffer());
+  /** @param {string} name */
+  const header = (name) => response.headers.get(name) ?? "";
   return {
     values,
     width: Number(header("X-Depth-Width")),
@@ -73,6 +132,12 @@ export async function depth(image, query, options) {
     minimum: Number(header("X-Depth-Min")),
     maximum: Number(header("X-Depth-Max")),
     model: `${header("X-Depth-Model")} ${header("X-Depth-Model-Version")}`,
-    timings: header("Server-Timing") ?? "",
+    phases: phasesOf(header("Server-Timing")),
+    roundTripMs: performance.now() - began,
   };
+}
+
+/** @param {string} timing a Server-Timing header @returns {Array<[string, number]>} */
+export function phasesOf(timing) {
+  return [...timing.matchAll(/(\w+);dur=([\d.]+)/g)].map(([, name, ms]) => [String(name), Number(ms)]);
 }

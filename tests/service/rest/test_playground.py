@@ -26,18 +26,40 @@ def test_the_page_asks_nothing_of_other_hosts() -> None:
 
 
 def test_every_file_that_the_page_imports_is_there() -> None:
-    named = re.findall(r'(?:src|href)="(/static/[^"]+)"', (STATIC / "index.html").read_text())
-    imported = [
-        f"/static/{match}"
-        for path in STATIC.glob("*.js")
-        for match in re.findall(r'(?:from|import\()\s*"\./([^"]+)"', path.read_text())
-    ]
+    named = re.findall(r'(?:src|href)="static/([^"]+)"', (STATIC / "index.html").read_text())
+    scripts = [path.read_text() for path in STATIC.glob("*.js")]
+    imported = [name for text in scripts for name in re.findall(r'(?:from|import\()\s*"\./([^"]+)"', text)]
+    samples = re.findall(r'file: "([^"]+)"', (STATIC / "samples.js").read_text())
     assert named
     assert imported
-    assert not [name for name in named + imported if not (STATIC / name.removeprefix("/static/")).exists()]
+    assert samples
+    assert not [
+        name
+        for name in [*named, *imported, *(f"samples/{name}" for name in samples)]
+        if not (STATIC / name).exists()
+    ]
+
+
+def test_the_page_works_behind_a_prefix() -> None:
+    """Every address is relative, so that a proxy may serve the page under a path of its own."""
+    absolute = re.compile(r"""["'`]/(?:static|v1|docs|metrics|readyz)\b""")
+    assert not [
+        path for path in [*STATIC.glob("*.js"), STATIC / "index.html"] if absolute.search(path.read_text())
+    ]
+
+
+def test_the_page_s_scripts_are_short_files() -> None:
+    assert not [path for path in STATIC.glob("*.js") if len(path.read_text().splitlines()) > 400]
 
 
 @pytest.mark.parametrize("path", ["/", "/static/playground.js", "/static/vendor/three.js"])
 async def test_the_page_is_served_without_a_key(path: str, client: httpx.AsyncClient) -> None:
     answer = await client.get(path)
     assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_browsers_are_told_that_the_page_asks_nobody_else(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert answer.headers["x-content-type-options"] == "nosniff"

@@ -1,0 +1,43 @@
+// Pictures for those who have none at hand: streets that nobody ever drove, so they are nobody's property.
+
+import { refusal } from "./depth.js";
+
+/** Drawn by benchmarks/playground_samples.py; `fov` is the drawn lens's, in degrees. */
+export const SAMPLES = [
+  { file: "avenue.jpg", title: "Avenue", text: "A drawn avenue in autumn, lamps and trees along it", fov: 81 },
+  { file: "traffic.jpg", title: "Traffic", text: "Drawn cars in a narrow street", fov: 81 },
+  { file: "crossing.jpg", title: "Crossing", text: "A drawn road with cars turning off", fov: 81 },
+  { file: "city.jpg", title: "City", text: "A drawn row of parked cars under tall houses", fov: 81 },
+];
+
+/**
+ * @param {HTMLElement} list
+ * @param {(sample: typeof SAMPLES[number], button: HTMLButtonElement) => void} onChoice
+ */
+export function offerSamples(list, onChoice) {
+  list.replaceChildren(...SAMPLES.map((sample) => {
+    const item = document.createElement("li");
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    const image = Object.assign(new Image(), { src: `static/samples/${sample.file}`, alt: sample.text, loading: "lazy" });
+    const title = Object.assign(document.createElement("span"), { textContent: sample.title });
+    title.ariaHidden = "true";
+    button.append(image, title);
+    button.addEventListener("click", () => onChoice(sample, button));
+    item.append(button);
+    return item;
+  }));
+}
+
+/** @param {string} file */
+export async function sampleBlob(file) {
+  const response = await fetch(`static/samples/${file}`).catch(() => null);
+  if (!response?.ok) throw refusal(response?.status ?? 0, "");
+  return response.blob();
+}
+
+/** Shows which sample is looked at. @param {string | null} file */
+export function markSample(file) {
+  for (const button of /** @type {HTMLElement} */ (document.getElementById("samples")).querySelectorAll("button")) {
+    button.setAttribute("aria-current", String(Boolean(file && button.querySelector("img")?.src.endsWith(file))));
+  }
+}
