@@ -3,7 +3,7 @@ import json
 import cv2
 import pytest
 
-from model.checkpoint import load_checkpoint
+from model.checkpoint import load_checkpoint, save_checkpoint
 from model.metadata import read_metadata
 from tests.training.worlds import photograph
 from training.recipes import RECIPES
@@ -84,6 +84,15 @@ def test_a_checkpoint_is_finetuned_from_its_weights(film, tmp_path):
     first = tmp_path / "first" / "student.safetensors"
     assert smoke(film, tmp_path / "second", "--initial", str(first), "--optimizer.lr", "0") == 0
     assert read_metadata(tmp_path / "second" / "student.safetensors").provenance.parents[0].role == "initial"
+
+
+def test_a_checkpoint_without_train_only_heads_is_finetuned_too(film, tmp_path):
+    smoke(film, tmp_path / "first")
+    network, metadata = load_checkpoint(tmp_path / "first" / "student.safetensors")
+    shipped = tmp_path / "shipped.safetensors"
+    save_checkpoint(shipped, network, metadata, dtype="float16", train_only_heads=False)
+    assert smoke(film, tmp_path / "second", "--initial", str(shipped), "--optimizer.lr", "0") == 0
+    assert read_metadata(tmp_path / "second" / "student.safetensors").storage.train_only_heads
 
 
 def test_a_checkpoint_of_another_model_is_refused_naming_the_difference(film, tmp_path, caplog):
