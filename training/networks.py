@@ -126,6 +126,6 @@ def _depth_network(config: TrainConfig) -> TeacherNet | StudentNet:
                 f"Expected the same model; --model.{name.replace('_', '-')} sets it"
             )
     fresh = build(config.model, foundation_weights="random", backbone_weights="random")
-    # What is handed out lacks the heads that only training needs: they begin anew. All else was checked above.
+    # What is handed out lacks the heads that only training needs: they begin anew.
     fresh.load_state_dict(depth.state_dict(), strict=metadata.storage.train_only_heads)
     return fresh
