@@ -2,12 +2,12 @@
 
 import { refusal } from "./depth.js";
 
-/** Drawn by benchmarks/playground_samples.py; `fov` is the drawn lens's, in degrees. */
+/** Drawn by docs/pictures/draw_samples.py; `fov` is the drawn lens's, in degrees. */
 export const SAMPLES = [
-  { file: "avenue.jpg", title: "Avenue", text: "A drawn avenue in autumn, lamps and trees along it", fov: 81 },
-  { file: "traffic.jpg", title: "Traffic", text: "Drawn cars in a narrow street", fov: 81 },
-  { file: "crossing.jpg", title: "Crossing", text: "A drawn road with cars turning off", fov: 81 },
-  { file: "city.jpg", title: "City", text: "A drawn row of parked cars under tall houses", fov: 81 },
+  { file: "traffic.jpg", title: "Traffic", text: "Drawn cars in a narrow street", fov: 80 },
+  { file: "crossing.jpg", title: "Crossing", text: "A drawn road with cars turning off", fov: 85 },
+  { file: "avenue.jpg", title: "Avenue", text: "A drawn avenue in autumn, lamps and trees along it", fov: 79 },
+  { file: "city.jpg", title: "City", text: "A drawn row of parked cars under tall houses", fov: 76 },
 ];
 
 /**

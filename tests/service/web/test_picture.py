@@ -115,7 +115,7 @@ def test_a_picture_is_pasted(browser: Any, service: Process) -> None:
 def test_a_sample_is_picked(page: Any) -> None:
     before = pixels_of(page, "#stage")
     with page.expect_response("**/v1/depth?*"):
-        page.get_by_role("button", name="cars in a narrow street").click()
+        page.get_by_role("button", name="cars turning off").click()
     until_shown(page)
     assert page.locator("#samples [aria-current=true]").count() == 1
     assert (pixels_of(page, "#stage") != before).mean() > 0.3
