@@ -61,6 +61,6 @@ def test_over_tls_the_check_needs_no_certificate(tmp_path: Path, authority: Auth
 def test_a_service_that_asks_for_certificates_is_healthy_too(tmp_path: Path, authority: Authority) -> None:
     ready = tmp_path / "ready.json"
     certificate, key = authority.sign("server")
-    tls = {"DEPTH_TLS_CERT": certificate, "DEPTH_TLS_KEY": key}
-    with running(DEPTH_READY_FILE=ready, DEPTH_TLS_CLIENT_CA=authority.certificate, **tls):
+    tls = {"DEPTH_TLS_CERT": certificate, "DEPTH_TLS_KEY": key, "DEPTH_TLS_CLIENT_CA": authority.certificate}
+    with running(DEPTH_READY_FILE=ready, **tls):
         assert check(ready, **tls) == (0, "ready\n")
