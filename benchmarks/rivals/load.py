@@ -119,9 +119,10 @@ def put_load(
     ) as client:
         if client.stdout is None or client.stderr is None:
             raise RuntimeError("the client has no output")
-        last = ""
+        last, warm = "", False
         for line in client.stdout:
             if line == "begin\n":
+                warm = True
                 on_begin()
             else:
                 on_end()
@@ -129,4 +130,6 @@ def put_load(
         complaint = client.stderr.read()
     if client.returncode or not last:
         raise RuntimeError(f"the client ended with {client.returncode}: {complaint.strip()}")
+    if not warm:
+        raise RuntimeError(f"the first {connections} answers took longer than {pace.most_s:g} s")
     return read_load(last)
