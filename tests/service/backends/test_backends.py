@@ -19,7 +19,7 @@ def expected(checkpoint: Path, images: np.ndarray) -> np.ndarray:
 
 
 def opened(kind: str, checkpoint: Path, cache_dir: Path, **options: object) -> Backend:
-    settings = BackendOptions(cache_dir=cache_dir, threads=1, **options)  # type: ignore[arg-type]
+    settings = BackendOptions(cache_dir=cache_dir, **{"threads": 1, **options})  # type: ignore[arg-type]
     return open_backend(kind, checkpoint, settings)
 
 
@@ -54,6 +54,17 @@ def test_an_answer_is_not_overwritten_by_the_next(
     kept = first.copy()
     backend.predict(images[1:2])
     assert np.array_equal(first, kept)
+
+
+def test_a_batch_that_is_divided_among_threads_comes_back_whole_and_in_order(
+    checkpoint: Path, cache_dir: Path, images: np.ndarray
+) -> None:
+    backend = opened("openvino", checkpoint, cache_dir, threads=2, precision="float32")
+    alone = [backend.predict(images[place : place + 1])[0] for place in range(3)]
+    for places in ([0, 1], [2, 1, 0], [0, 1, 2, 2, 1]):
+        together = backend.predict(images[places])
+        np.testing.assert_allclose(together, [alone[place] for place in places], rtol=FLOAT32_ERROR)
+    assert "2 threads" in backend.description
 
 
 def test_openvino_serves_without_torch_in_the_process(checkpoint: Path, cache_dir: Path) -> None:
