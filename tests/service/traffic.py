@@ -2,6 +2,9 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -36,8 +39,25 @@ def photo(green: int) -> bytes:
     return file.getvalue()
 
 
-async def figures_after_traffic(folder: Path) -> str:
-    """Run a service, let everything happen that its metrics know of, and answer the text of /metrics."""
+@dataclass(frozen=True, kw_only=True)
+class Busy:
+    """A service, and everything that traffic comes through."""
+
+    port: int
+    client: httpx.AsyncClient
+    _channel: grpc.aio.Channel
+    _house: GreenHouse
+
+    async def traffic(self) -> None:
+        """Let everything happen that metrics know of."""
+        await _answered(self.client, self._channel, self.port)
+        await _refused(self.client)
+        await _crowded(self.client, self._house)
+
+
+@asynccontextmanager
+async def busy_service(folder: Path) -> AsyncIterator[Busy]:
+    """Run a service with real doors, in front of devices that a test can hold."""
     checkpoint = write_checkpoint(folder / "student.safetensors", metres_per_unit=1.0)
     wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, queue_items=QUEUE_ITEMS)
     house, metrics = GreenHouse(), Metrics(CollectorRegistry())
@@ -50,10 +70,14 @@ async def figures_after_traffic(folder: Path) -> str:
             grpc_channel(doors) as channel,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30) as client,
         ):
-            await _answered(client, channel, port)
-            await _refused(client)
-            await _crowded(client, house)
-            return (await client.get("/metrics")).text
+            yield Busy(port=port, client=client, _channel=channel, _house=house)
+
+
+async def figures_after_traffic(folder: Path) -> str:
+    """Run a service, let everything happen, and answer the text of /metrics."""
+    async with busy_service(folder) as busy:
+        await busy.traffic()
+        return (await busy.client.get("/metrics")).text
 
 
 async def _answered(client: httpx.AsyncClient, channel: grpc.aio.Channel, port: int) -> None:
