@@ -65,7 +65,8 @@ $(VENV)/.torch-cpu: $(BIN)/python
 	print(*[need for need in needs if need.startswith("torch")])') || $(UNINSTALLED)
 	@touch $@
 
-# A stamp for each kind of installation; what developers need includes what serving needs.
+# A stamp for each kind of installation; what developers need includes what serving needs. Triton's clients want
+# an older protobuf than the service, so they get an environment inside ours.
 $(VENV)/.serve: $(BIN)/python pyproject.toml $(CPU_TORCH)
 	@echo 'Installing what serving needs into $(VENV); this takes minutes the first time ...'
 	@$(PIP_INSTALL) --editable . || $(UNINSTALLED)
@@ -75,4 +76,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml $(CPU_TORCH)
 	@echo 'Installing what development needs into $(VENV); this takes minutes the first time ...'
 	@$(PIP_INSTALL) --editable '.[dev]' || $(UNINSTALLED)
 	@$(BIN)/python docker/helm/fetch.py $(BIN)/helm || echo 'make: helm could not be had; tests of its chart will skip' >&2
+	@$(BIN)/python -m venv $(VENV)/clients && $(VENV)/clients/bin/python -m pip install --quiet \
+		--disable-pip-version-check 'tritonclient[grpc,http]>=2.60' perf-analyzer \
+		|| echo "make: Triton's clients could not be had; their tests will skip" >&2
 	@touch $@ $(VENV)/.serve

@@ -121,6 +121,8 @@ def _read(path: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> I
     if json_bytes is not None and json_bytes < 0:
         raise InvalidArgument(f"Inference-Header-Content-Length is {json_bytes}; expected at least 0")
     if json_bytes == 0:
+        if headers.get("content-type", "").startswith("application/json"):
+            raise InvalidArgument("Inference-Header-Content-Length is 0 for a body of JSON; expected one")
         return read_raw_call(model, version, body)
     return read_call(model, version, body, json_bytes)
 

@@ -100,6 +100,13 @@ async def test_a_length_that_cannot_be_is_refused(client: httpx.AsyncClient, len
     assert isinstance(answer.json()["error"], str)
 
 
+async def test_json_that_is_said_to_have_no_bytes_is_refused(client: httpx.AsyncClient) -> None:
+    headers = {"inference-header-content-length": "0", "content-type": "application/json"}
+    answer = await client.post(INFER, content=json.dumps(encoded(PHOTO)), headers=headers)
+    assert answer.status_code == 400
+    assert "expected one" in answer.json()["error"]
+
+
 async def test_one_bad_image_fails_its_request_and_leaves_nothing_running(
     client: httpx.AsyncClient, engine: FlatEngine
 ) -> None:

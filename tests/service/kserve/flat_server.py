@@ -1,0 +1,15 @@
+"""The whole service as a process, with flat depth behind every door."""
+
+import sys
+
+import uvloop
+
+from service.lifespan import serve
+from service.logs import configure_logging
+from service.settings import Settings
+from tests.service.kserve.flat import FlatEngine
+
+if __name__ == "__main__":
+    settings = Settings()
+    configure_logging(settings.log_level)
+    sys.exit(uvloop.run(serve(settings, FlatEngine)))
