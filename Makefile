@@ -21,7 +21,7 @@ CPU_TORCH := $(VENV)/.torch-cpu
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check proto bench clean
+.PHONY: help serve test check proto bench audit release clean
 
 help: ## Show what can be made.
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -48,6 +48,13 @@ proto: $(VENV)/.dev ## Regenerate service/rpc/pb from proto/.
 
 bench: $(VENV)/.dev ## Measure every preset on every backend; see benchmarks/ for the other scripts.
 	$(BIN)/python benchmarks/presets.py
+
+audit: $(VENV)/.dev ## Ask which known vulnerabilities the locked packages have; needs the network.
+	$(BIN)/python docker/release.py audit
+
+release: $(VENV)/.dev ## Build the wheel twice and compare, and write a bill of materials for each image.
+	$(BIN)/python docker/release.py wheel
+	$(BIN)/python docker/release.py sbom
 
 clean: ## Remove the virtual environment and caches; runs/ and cache/ stay.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
