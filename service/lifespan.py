@@ -49,7 +49,7 @@ async def serve(settings: Settings, make_engine: Callable[[Settings, Metrics], E
     metrics = Metrics(CollectorRegistry())
     with listen(settings) as listener:
         async with make_engine(settings, metrics) as engine:
-            doors = Doors(engine, settings, metrics, keyring=_keyring(settings), tracing=_tracing(settings))
+            doors = open_doors(engine, settings, metrics)
             admin_key = _admin_key(settings)
             app = make_http(doors, version=version(NAME), admin_key=admin_key)
             rpc = make_rpc(doors, version=version(NAME), admin_key=admin_key)
@@ -123,12 +123,16 @@ def _write_whole(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _keyring(settings: Settings) -> Keyring:
-    return Keyring(() if settings.api_keys is None else read_keys(settings.api_keys))
+def open_doors(engine: Engine, settings: Settings, metrics: Metrics) -> Doors:
+    """Make what all doors share, as the settings have it.
 
-
-def _tracing(settings: Settings) -> Tracing:
-    return Tracing() if settings.tracing == "off" else open_telemetry(NAME)
+    Raises:
+        OSError: The file of keys cannot be read.
+        ValueError: It cannot be understood.
+    """
+    keyring = Keyring(() if settings.api_keys is None else read_keys(settings.api_keys))
+    tracing = Tracing() if settings.tracing == "off" else open_telemetry(NAME)
+    return Doors(engine, settings, metrics, keyring=keyring, tracing=tracing)
 
 
 def _admin_key(settings: Settings) -> str | None:
