@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry
 
 from service.doors import Doors
 from service.engine import Engine
+from service.kserve.doors import make_http
 from service.metrics import Metrics
-from service.rest.app import create_app
 from service.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -101,7 +101,7 @@ def http_page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(_env_file=None, models=Path(folder), backend="simulated")
         metrics = Metrics(CollectorRegistry())
-        app = create_app(Doors(Engine(settings, metrics), settings, metrics), version="1", admin_key="key")
+        app = make_http(Doors(Engine(settings, metrics), settings, metrics), version="1", admin_key="key")
         document = app.openapi()
     out = [
         "# HTTP",
