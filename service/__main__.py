@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from service.auth import hash_key, new_key
 from service.lifespan import serve
 from service.logs import configure_logging
+from service.memory import keep_freed_memory
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def main() -> None:
     configure_logging(settings.log_level)
     for name in _misspelt(os.environ):
         logger.warning("%s is set, but there is no such setting", name)
+    keep_freed_memory()
     try:
         status = uvloop.run(serve(settings))
     except (OSError, ValueError, RuntimeError) as error:

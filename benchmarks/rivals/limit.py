@@ -26,6 +26,7 @@ from model.metadata import read_metadata
 from service.backends import BackendOptions, open_backend
 from service.codec import decode_image, encode_depth
 from service.codec.encode import EncodeOptions
+from service.memory import keep_freed_memory
 from service.request import Format
 
 CHECKPOINT = ROOT / "model" / "pretrained" / "student.safetensors"
@@ -87,6 +88,7 @@ def measure_limit(images: Sequence[Path], wanted: str, seconds: float) -> Limit:
 def stages(images: Sequence[bytes], wanted: Format, seconds: float) -> dict[str, Any]:
     """Return the processor seconds of each stage for one image, in this process."""
     cv2.setNumThreads(1)
+    keep_freed_memory()
     metadata = read_metadata(CHECKPOINT)
     height, width = metadata.config.height, metadata.config.width
     backend = open_backend("openvino", CHECKPOINT, BackendOptions(threads=1))

@@ -72,7 +72,7 @@ def steps(depth: Depth, per_unit: float) -> UInt16[np.ndarray, "height width"]:
     """Return depth in whole steps from 1 to 65535; 0 is left to mean that there is none."""
     scaled = depth * np.float32(per_unit)
     scaled += np.float32(0.5)
-    return scaled.clip(1, FARTHEST_STEP).astype(np.uint16)
+    return np.clip(scaled, 1, FARTHEST_STEP, out=scaled).astype(np.uint16)
 
 
 def _png16(depth: Depth, options: EncodeOptions) -> EncodedDepth:
