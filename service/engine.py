@@ -51,6 +51,10 @@ class _Measured:
     source: ScaleSource
 
 
+_Finished = tuple[_Measured, EncodedDepth, float, float]
+"""Depth, depth in bytes, the least and the largest; the last two take longer than an event loop may."""
+
+
 class Engine:
     """Answers depth for images, with every model that it was given.
 
@@ -150,7 +154,7 @@ class Engine:
             measured = await pool.run("measure", measure, stage=_FINISH, priority=priority)
             factor = await adjust(measured.depth)
             finish = partial(self._encode, request, image, measured, np.float32(factor))
-        answer, encoded = await pool.run(kind, finish, stage=_FINISH, priority=priority)
+        answer, encoded, least, most = await pool.run(kind, finish, stage=_FINISH, priority=priority)
         timings["encode"] = self._clock.now() - finishing_s
         timings["total"] = self._clock.now() - began_s
         height, width = answer.depth.shape
@@ -164,8 +168,8 @@ class Engine:
             scale=encoded.scale,
             unit=answer.unit,
             scale_source=answer.source,
-            minimum=float(answer.depth.min()),
-            maximum=float(answer.depth.max()),
+            minimum=least,
+            maximum=most,
             invalid=encoded.invalid,
             model=model.name,
             model_version=model.version,
@@ -271,12 +275,12 @@ class Engine:
 
     def _measure_and_encode(
         self, request: DepthRequest, image: DecodedImage, measure: Callable[[], _Measured]
-    ) -> tuple[_Measured, EncodedDepth]:
+    ) -> _Finished:
         return self._encode(request, image, measure(), None)
 
     def _encode(
         self, request: DepthRequest, image: DecodedImage, measured: _Measured, factor: np.float32 | None
-    ) -> tuple[_Measured, EncodedDepth]:
+    ) -> _Finished:
         if factor is not None:
             measured = _Measured(depth=measured.depth * factor, unit=measured.unit, source=measured.source)
         options = EncodeOptions(
@@ -288,7 +292,8 @@ class Engine:
             json_max_pixels=self._settings.json_max_pixels,
             ply_max_pixels=self._settings.ply_max_pixels,
         )
-        return measured, encode_depth(measured.depth, request.format, options)
+        depth = measured.depth
+        return measured, encode_depth(depth, request.format, options), float(depth.min()), float(depth.max())
 
     @contextmanager
     def _counted(self, request: DepthRequest, began_s: float, timings: dict[str, float]) -> Iterator[None]:
