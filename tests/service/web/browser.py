@@ -33,6 +33,8 @@ _READ_AT = """([x, y]) => {
   const [column, row, width, height] = numbers.map(Number);
   return Math.abs(column / width - x) < 0.02 && Math.abs(row / height - y) < 0.02;
 }"""
+_PATIENCE_MS = 60_000
+"""Without a graphics card, on a busy machine, a browser takes its time."""
 METRES_PER_UNIT = 2.0
 LEFT, RIGHT = 63, 15
 """How green the halves of :func:`halves` are."""
@@ -82,7 +84,7 @@ def opened(browser: Any, url: str, *, shown: bool = True, **options: Any) -> Ite
     context = browser.new_context(**options)
     try:
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(_PATIENCE_MS)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(url)
         if shown:

@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.process import ROOT, Process
 from tests.service.web.browser import LEFT, RIGHT, halves, metres, served
 
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLE = ROOT / "examples" / "browser"
 LOCAL_TSC = ROOT / "node_modules" / ".bin" / "tsc"
 

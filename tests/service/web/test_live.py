@@ -11,6 +11,8 @@ from PIL import Image
 from tests.e2e.process import Process
 from tests.service.web.browser import opened, pixels_of, served, until_shown
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
@@ -58,8 +60,8 @@ def test_a_picture_that_is_chosen_ends_the_stream(page: Any) -> None:
     start(page)
     page.locator("#samples button").first.click()
     page.wait_for_selector("#webcam[aria-pressed=false]")
-    until_shown(page)
-    assert "1280 × 384" in page.locator("#facts").text_content()
+    page.locator("#facts", has_text="1280 × 384").wait_for()
+    assert page.locator("#status").text_content().startswith("Ready")
 
 
 def test_a_photograph_is_taken(page: Any) -> None:

@@ -30,6 +30,8 @@ from tests.service.web.browser import (
 
 NEAR, FAR = metres(LEFT), metres(RIGHT)
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:

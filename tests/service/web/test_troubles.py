@@ -12,6 +12,8 @@ from service.auth import hash_key
 from tests.e2e.process import Process
 from tests.service.web.browser import chromium, halves, opened, served, show, until_shown
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
