@@ -6,7 +6,6 @@ It does not know how requests arrive or how answers leave.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -14,27 +13,23 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32
 
-from model.images import disparity_to_depth_map
-from service.answer import DepthAnswer, ModelInfo, ScaleSource, Unit
+from service.answer import DepthAnswer, ModelInfo
 from service.backends import open_backend
 from service.backends.choose import cores
 from service.clock import Clock, MonotonicClock
 from service.codec import DecodedImage, EncodedDepth, decode_image, encode_depth
 from service.codec.encode import EncodeOptions
-from service.codec.point_cloud import intrinsics_of, resized_intrinsics
 from service.errors import DeadlineExceeded, NotReady, Overloaded, RequestError, ServiceError
+from service.measure import Measured, lens_of_map, measure_depth
 from service.metrics import Metrics, Outcome
 from service.pool import WorkPool
 from service.registry import Registry
-from service.request import CameraHeight, DepthRequest, Format, Intrinsics, KnownDistance
-from service.scale import factor_from_distance, factor_from_height
+from service.request import DepthRequest, Format
 from service.served import OpenBackend, ServedModel
 from service.settings import Settings
 
 Adjust = Callable[[Float32[np.ndarray, "height width"]], Awaitable[float]]
 """Awaited with an image's depth before it is encoded; what it answers multiplies the depth."""
-
-Depth = Float32[np.ndarray, "height width"]
 
 _MOST_HUNG = 8
 """Threads that never came back from a backend; beyond these only a new process helps."""
@@ -42,16 +37,7 @@ _DECODE, _FINISH = 0, 1
 """Stages of a request: work that finishes one goes before work that begins one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """A depth map in its final unit."""
-
-    depth: Depth
-    unit: Unit
-    source: ScaleSource
-
-
-_Finished = tuple[_Measured, EncodedDepth, float, float]
+_Finished = tuple[Measured, EncodedDepth, float, float]
 """Depth, depth in bytes, the least and the largest; the last two take longer than an event loop may."""
 
 
@@ -146,7 +132,7 @@ class Engine:
         timings["queue"], timings["predict"] = answered.queue_s, answered.predict_s
         # 3. Disparity to depth of the caller's size and in his unit, and depth to bytes.
         finishing_s = self._clock.now()
-        measure = partial(measure_depth, request, model, image, answered.result)
+        measure = partial(measure_depth, request, image, answered.result, model.metadata.scale)
         kind = f"finish {request.format}"
         if adjust is None:
             finish = partial(self._measure_and_encode, request, image, measure)
@@ -176,7 +162,7 @@ class Engine:
             request_id=request.request_id,
             timings=timings,
             batch_size=answered.batch_size,
-            intrinsics=_lens_of_map(request, image, answer.depth),
+            intrinsics=lens_of_map(request, image, answer.depth),
         )
 
     def models(self) -> list[ModelInfo]:
@@ -219,7 +205,7 @@ class Engine:
     @property
     def live(self) -> bool:
         """False once so many backends have hung that only a new process helps."""
-        return sum(model.hung for model in self._registry.models) <= _MOST_HUNG
+        return self._registry.hung <= _MOST_HUNG
 
     def on_ready_change(self, listener: Callable[[bool], None]) -> None:
         """Call back in the event loop, with the new value, whenever `ready` changes."""
@@ -274,20 +260,20 @@ class Engine:
         )
 
     def _measure_and_encode(
-        self, request: DepthRequest, image: DecodedImage, measure: Callable[[], _Measured]
+        self, request: DepthRequest, image: DecodedImage, measure: Callable[[], Measured]
     ) -> _Finished:
         return self._encode(request, image, measure(), None)
 
     def _encode(
-        self, request: DepthRequest, image: DecodedImage, measured: _Measured, factor: np.float32 | None
+        self, request: DepthRequest, image: DecodedImage, measured: Measured, factor: np.float32 | None
     ) -> _Finished:
         if factor is not None:
-            measured = _Measured(depth=measured.depth * factor, unit=measured.unit, source=measured.source)
+            measured = Measured(depth=measured.depth * factor, unit=measured.unit, source=measured.source)
         options = EncodeOptions(
             unit=measured.unit,
             colour=request.colour,
             colour_map=self._settings.colour_map,
-            intrinsics=_lens_of_map(request, image, measured.depth),
+            intrinsics=lens_of_map(request, image, measured.depth),
             rgb=image.pixels if request.size == "model" else image.rgb,
             json_max_pixels=self._settings.json_max_pixels,
             ply_max_pixels=self._settings.ply_max_pixels,
@@ -334,56 +320,6 @@ class Engine:
             self._was_ready = ready
             for listener in self._listeners:
                 listener(ready)
-
-
-def measure_depth(
-    request: DepthRequest,
-    model: ServedModel,
-    image: DecodedImage,
-    disparity: Float32[np.ndarray, "rows columns"],
-) -> _Measured:
-    """Return depth at the size and in the unit that was asked for.
-
-    Raises:
-        InvalidArgument: What the caller knows of the scene does not fit it.
-    """
-    scale = model.metadata.scale
-    height, width = disparity.shape if request.size == "model" else (image.height, image.width)
-    depth = disparity_to_depth_map(disparity, height, width, scale.factor)
-    anchor = request.anchor
-    if anchor is None:
-        return _Measured(
-            depth=depth, unit=scale.unit, source="checkpoint" if scale.unit == "metre" else "none"
-        )
-    source: ScaleSource = "known-distance"
-    if isinstance(anchor, KnownDistance):
-        factor = factor_from_distance(
-            depth,
-            x_px=anchor.x_px * width / image.width,
-            y_px=anchor.y_px * height / image.height,
-            distance_m=anchor.distance_m,
-        )
-    else:
-        factor, source = _factor_from_height(request, image, depth, anchor), "camera-height"
-    return _Measured(depth=depth * np.float32(factor), unit="metre", source=source)
-
-
-def _factor_from_height(
-    request: DepthRequest, image: DecodedImage, depth: Depth, anchor: CameraHeight
-) -> float:
-    lens = _lens_of_map(request, image, depth)
-    if lens is None:
-        raise RuntimeError("a request with a camera height has a lens; DepthRequest sees to it")
-    return factor_from_height(depth, lens, height_m=anchor.height_m)
-
-
-def _lens_of_map(request: DepthRequest, image: DecodedImage, depth: Depth) -> Intrinsics | None:
-    """Return the intrinsics of the depth map's own pixels."""
-    if request.lens is None:
-        return None
-    height, width = depth.shape
-    whole = intrinsics_of(request.lens, image.height, image.width)
-    return resized_intrinsics(whole, width / image.width, height / image.height)
 
 
 def _outcome(error: ServiceError) -> Outcome:

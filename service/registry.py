@@ -58,6 +58,8 @@ class Registry:
         self._unloaded: set[str] = set()
         self._looking = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._going: list[ServedModel] = []
+        self._hung_gone = 0
         self._first_look: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -92,6 +94,11 @@ class Registry:
     def models(self) -> Sequence[ServedModel]:
         """Every version of every model, the current one of each first."""
         return [model for _, versions in sorted(self._served.items()) for model in versions]
+
+    @property
+    def hung(self) -> int:
+        """How many threads backends never gave back, those of models that are long gone included."""
+        return self._hung_gone + sum(model.hung for model in (*self.models, *self._going))
 
     def infos(self) -> list[ModelInfo]:
         """Describe every version of every model."""
@@ -244,9 +251,17 @@ class Registry:
     def _retire(self, models: Sequence[ServedModel]) -> None:
         """Let models go when they have answered what they accepted."""
         for model in models:
-            task = asyncio.create_task(model.close())
+            self._going.append(model)
+            task = asyncio.create_task(self._let_go(model))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+
+    async def _let_go(self, model: ServedModel) -> None:
+        try:
+            await model.close()
+        finally:
+            self._going.remove(model)
+            self._hung_gone += model.hung
 
     async def _watch(self) -> None:
         await self.wait_looked()
