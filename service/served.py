@@ -138,7 +138,7 @@ class ServedModel:
         for number, device in enumerate(self._placement.devices):
             worker = Worker(
                 f"{self.name} on {device}",
-                partial(self._opening, self._placement.backend, path, self._options(device)),
+                partial(self._build, path, self._options(device)),
                 hang_timeout_s=self._settings.hang_timeout_s,
                 on_change=partial(self._worker_changed, number),
             )
@@ -161,6 +161,21 @@ class ServedModel:
             self._metrics.backend_restarts.labels(self.name, reason)
         milliseconds = ", ".join(f"{size}: {seconds * 1e3:.1f}" for size, seconds in curve_s.items())
         logger.info("%s %s is ready; ms by batch size: %s", self.name, self.version, milliseconds)
+
+    def _build(self, path: Path, options: BackendOptions) -> Backend:
+        """Open a backend on this very checkpoint: a file that took its place is another version."""
+        self._check_unchanged()
+        backend = self._opening(self._placement.backend, path, options)
+        try:
+            self._check_unchanged()
+        except BackendError:
+            backend.close()
+            raise
+        return backend
+
+    def _check_unchanged(self) -> None:
+        if not self.shelved.unchanged:
+            raise BackendError(f"{self.shelved.path} is no longer version {self.version} of {self.name}")
 
     async def _measure(self, worker: Worker) -> dict[int, float]:
         backend = worker.backend

@@ -24,6 +24,12 @@ class Shelved:
     stamp: tuple[int, int, int]
     """Changes whenever the file does: modification time in ns, size and inode."""
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether the file is still the one that was found."""
+        now = _shelved(self.name, self.version, self.path)
+        return now is not None and now.stamp == self.stamp
+
 
 def find_checkpoints(place: Path) -> Mapping[str, list[Shelved]]:
     """Return every model's checkpoints, the newest version first.

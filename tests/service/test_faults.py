@@ -87,6 +87,39 @@ async def test_a_poisonous_image_fails_alone_in_its_batch(checkpoint: Path) -> N
         assert engine.ready
 
 
+async def test_a_lost_backend_is_not_rebuilt_from_a_file_that_took_its_checkpoint_s_place(
+    tmp_path: Path,
+) -> None:
+    house = GreenHouse()
+    checkpoint = write_checkpoint(tmp_path / "student.safetensors", metres_per_unit=1.0)
+    async with opened(checkpoint, house, hang_timeout_s=0.2) as engine:
+        before, opened_before = engine.model().version, len(house.opened)
+        write_checkpoint(checkpoint, seed=1, metres_per_unit=1.0)
+        house.gate.clear()
+        with pytest.raises(InferenceFailed):
+            await engine.depth(asking(1))
+        house.gate.set()
+        with pytest.raises(NotReady, match="rebuilding"):
+            await engine.depth(asking(1))
+        await engine.reload()
+        assert engine.model().version != before
+        assert len(house.opened) == opened_before + 1
+        assert await green_of(engine, 7) == pytest.approx(7)
+
+
+async def test_threads_that_hung_are_remembered_when_their_model_is_swapped_away(checkpoint: Path) -> None:
+    house = GreenHouse()
+    async with opened(checkpoint, house, hang_timeout_s=0.05) as engine:
+        for _ in range(9):
+            assert engine.live
+            house.gate.clear()
+            with pytest.raises(InferenceFailed):
+                await engine.depth(asking(1))
+            house.gate.set()
+            await engine.reload("student")
+        assert not engine.live
+
+
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyError("weights"), MemoryError()])
 async def test_whatever_a_library_throws_while_it_loads_what_served_before_serves_on(
     error: Exception, checkpoint: Path
