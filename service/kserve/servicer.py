@@ -20,7 +20,7 @@ from service.kserve.contract import find, model_config, model_metadata, server_m
 from service.kserve.infer import infer
 from service.kserve.message_wire import read_call, write_answer
 from service.kserve.statistics import model_statistics
-from service.rpc.calls import Answering
+from service.rpc.calls import Answering, remaining_s
 from service.rpc.errors import Context, answer_of
 from service.rpc.pb import inference_pb2 as pb
 from service.rpc.pb.inference_pb2_grpc import (
@@ -116,7 +116,7 @@ class InferenceCalls(GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer a batch of images."""
         async with Answering(self._doors, context, "ModelInfer"):
-            deadline_s = self._doors.deadline_s(context.time_remaining())
+            deadline_s = self._doors.deadline_s(remaining_s(context))
             return await self._infer(request, deadline_s)
 
     async def ModelStreamInfer(  # type: ignore[override]

@@ -13,7 +13,7 @@ import grpc
 
 from service.auth import bearer_key, current_caller
 from service.doors import Doors
-from service.errors import NotReady, RateLimited, ServiceError, Unauthenticated
+from service.errors import DeadlineExceeded, NotReady, RateLimited, ServiceError, Unauthenticated
 from service.logs import accept_request_id, current_request_id
 from service.rpc.errors import Context, answer_of
 
@@ -129,6 +129,18 @@ class Answering:
                 "caller": None if caller is None else caller.name,
             },
         )
+
+
+def remaining_s(context: Context) -> float | None:
+    """Return how long the caller of a call still waits; None where he named no deadline.
+
+    Raises:
+        DeadlineExceeded: No longer. (His own library has told him so, or is about to.)
+    """
+    remaining: float | None = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise DeadlineExceeded("the call's deadline passed before it was looked at")
+    return remaining
 
 
 def _text(value: str | bytes | None) -> str | None:

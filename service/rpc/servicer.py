@@ -11,7 +11,7 @@ from service.doors import Doors
 from service.errors import InvalidArgument, NotReady
 from service.logs import current_request_id
 from service.request import DepthRequest
-from service.rpc.calls import DOOR, Answering
+from service.rpc.calls import DOOR, Answering, remaining_s
 from service.rpc.convert import depth_options, to_model, to_response, to_stream_response
 from service.rpc.errors import Context
 from service.rpc.pb import depth_pb2 as pb
@@ -34,7 +34,7 @@ class DepthCalls(DepthServicer):
             answer = await self._doors.engine.depth(
                 DepthRequest(
                     image=request.image,
-                    deadline_s=self._doors.deadline_s(context.time_remaining()),
+                    deadline_s=self._doors.deadline_s(remaining_s(context)),
                     request_id=current_request_id.get() or "",
                     door=DOOR,
                     **depth_options(request.options),
