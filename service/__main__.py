@@ -9,6 +9,10 @@ import os
 import sys
 from collections.abc import Iterable
 
+# Read when grpc is imported. No child of ours goes on to use gRPC, and its handlers for that case would only
+# complain in our log whenever a child is started.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import uvloop
 from pydantic import ValidationError
 
