@@ -1,0 +1,65 @@
+"""Photographs of many sizes and kinds, and what a service with the simulated backend must make of each.
+
+It does not know who asks for them.
+"""
+
+import io
+from functools import cache
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from model.images import disparity_to_depth_map
+from service.codec import decode_image, encode_depth
+from service.codec.encode import EncodeOptions
+from service.codec.point_cloud import intrinsics_of, resized_intrinsics
+from service.request import FieldOfView, Format
+
+FOV_DEG = 80.0
+"""Of the lens that every request names, as point clouds need one."""
+
+
+class Corpus:
+    """Photographs of many sizes and kinds, and what a service with the simulated backend must make of them.
+
+    Args:
+        random: Whence sizes, kinds and pixels.
+        size: The network's height and width.
+        factor: Metres to a unit of the network's depth.
+    """
+
+    def __init__(self, random: Random, size: tuple[int, int], factor: float, count: int = 40) -> None:
+        self._size, self._factor = size, factor
+        self.photographs = [_photograph(random) for _ in range(count)]
+
+    @cache  # noqa: B019 - there is one corpus, and it lives as long as the process
+    def expected(self, photograph: int, name: Format, size: str) -> bytes:
+        """Return the answer, composed here of the codec and the backend's formula, without any engine."""
+        height, width = self._size
+        image = decode_image(
+            self.photographs[photograph],
+            height=height,
+            width=width,
+            max_pixels=1 << 30,
+            keep_rgb=name is Format.PLY and size == "input",
+        )
+        disparity = (image.pixels[..., 1].astype(np.float32) + 1) / 256
+        rows, columns = self._size if size == "model" else (image.height, image.width)
+        depth = disparity_to_depth_map(disparity, rows, columns, self._factor)
+        whole = intrinsics_of(FieldOfView(horizontal_deg=FOV_DEG), image.height, image.width)
+        lens = resized_intrinsics(whole, columns / image.width, rows / image.height)
+        rgb = image.pixels if size == "model" else image.rgb
+        return encode_depth(depth, name, EncodeOptions(unit="metre", intrinsics=lens, rgb=rgb)).body
+
+
+def _photograph(random: Random) -> bytes:
+    # Most are small, so that requests are many; a few are as large as a webcam's.
+    height, width = (round(8 * 60 ** (random.random() ** 2)) for _ in range(2))
+    pixels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (6, 6, 3), np.uint8)
+    picture = Image.fromarray(pixels).resize((width, height))
+    if random.random() < 0.2:
+        picture = picture.convert("L")
+    file = io.BytesIO()
+    picture.save(file, random.choice(("JPEG", "JPEG", "PNG", "WEBP")))
+    return file.getvalue()
