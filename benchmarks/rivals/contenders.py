@@ -68,6 +68,8 @@ class Contender:
                 "DEPTH_HTTP_PORT": str(port),
                 "DEPTH_GRPC_PORT": "0",
                 "DEPTH_BACKEND": backend,
+                # Torch as everyone else has it; OpenVINO as our service chooses.
+                "DEPTH_PRECISION": "float32" if self.arm == "eager" else "auto",
             }
         chosen = {**WORKERS, **WORKERS_OF.get((self.name, self.arm), {})}
         variables = {"RIVAL_ARM": self.arm, "RIVAL_PORT": str(port), "PYTHONPATH": str(ROOT), **chosen}
@@ -115,7 +117,7 @@ class Contender:
 WORKERS = {"RIVAL_WORKERS": str(len(os.sched_getaffinity(0))), "RIVAL_BATCH": "4"}
 """A worker for each core, as each rival's documentation advises for a processor."""
 WORKERS_OF: dict[tuple[str, str], dict[str, str]] = {}
-"""What was found to be better still, by rival and arm; report.py says how it was found."""
+"""What is set otherwise, by rival and arm."""
 
 
 def free_port() -> int:

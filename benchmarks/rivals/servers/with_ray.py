@@ -28,6 +28,7 @@ class Depth:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, logging_level="warning")
+    # Its own cluster, whatever else runs on the machine.
+    ray.init(address="local", num_cpus=os.cpu_count(), include_dashboard=False, logging_level="warning")
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(Depth.bind(), blocking=True)
