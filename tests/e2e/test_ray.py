@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -193,3 +194,39 @@ async def test_an_update_under_load_fails_no_request(cluster: TwoNodes) -> None:
         await asyncio.to_thread(cluster.until_running, 2)
     assert not load.failed
     assert len(load.answered) > 20
+
+
+async def test_a_node_that_dies_under_load_loses_only_what_was_on_it(cluster: TwoNodes) -> None:
+    cluster.deploy(cluster.config(scaling=THREE, **UPDATED))
+    await asyncio.to_thread(cluster.until_running, 3)
+    worker_url = f"http://127.0.0.1:{cluster.worker_ports[0]}"
+    async with under_load(cluster, 4, other_urls=[worker_url]) as load:
+        await asyncio.to_thread(
+            cluster.until, lambda: len(cluster.journal(cluster.worker.node_id)["answered"]) > 10
+        )
+        killed_at = time.monotonic()
+        dead = await asyncio.to_thread(cluster.kill_worker)
+        await asyncio.to_thread(cluster.until, lambda: len(cluster.replicas()) == 2)
+        answered = len(load.answered)
+        await asyncio.to_thread(cluster.until, lambda: len(load.answered) > answered + 20)
+    print(f"{len(load.answered)} answered, {load.failed} after {time.monotonic() - killed_at:.1f} s")
+    assert not load.wrong  # whoever asked again was answered
+    journal = cluster.journal(dead)
+    lost = {id_ for id_ in journal["began"] if not journal["answered"][id_]}
+    at_its_door = {id_ for id_ in load.failed if id_.startswith("other") and not int(id_.split("-")[2]) % 2}
+    assert not set(load.failed) - lost - at_its_door
+    assert lost & set(load.failed)  # or the node was killed when it had nothing to lose
+
+
+async def test_the_student_that_ships_answers_as_it_does_alone(cluster: TwoNodes) -> None:
+    config = cluster.config(scaling={"min_replicas": 1, "max_replicas": 1}, backend="openvino")
+    cluster.deploy(config)
+    await asyncio.to_thread(cluster.until_running, 1)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{cluster.http_port}", timeout=60) as client:
+        [model] = (await client.get("/v1/models")).json()["models"]
+        assert (model["name"], model["state"]) == ("student", "ready")
+        assert model["backend"].startswith("OpenVINO")
+        answer = await client.post("/v1/depth", content=PHOTO)
+        depth = cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1)
+        assert depth.shape == (90, 160)
+        assert depth.min() > 0
