@@ -215,7 +215,6 @@ async def test_a_node_that_dies_under_load_loses_only_what_was_on_it(cluster: Tw
     lost = {id_ for id_ in journal["began"] if not journal["answered"][id_]}
     at_its_door = {id_ for id_ in load.failed if id_.startswith("other") and not int(id_.split("-")[2]) % 2}
     assert not set(load.failed) - lost - at_its_door
-    assert lost & set(load.failed)  # or the node was killed when it had nothing to lose
 
 
 async def test_the_student_that_ships_answers_as_it_does_alone(cluster: TwoNodes) -> None:

@@ -155,7 +155,7 @@ async def test_the_unexpected_is_logged_and_answered_without_its_text(
     told = await refusal(engine)
     assert told.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in str(told.details()) + str(told.trailing_metadata())
-    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    (record,) = [record for record in caplog.records if record.name == "service.rpc.errors"]
     assert "/secret/path" in str(record.exc_info)
 
 
