@@ -30,7 +30,7 @@ def written_by_hand(*folders: str) -> list[Path]:
 
 
 SOURCES = written_by_hand(*PACKAGES)
-ALL_PYTHON = SOURCES + written_by_hand("tests", "benchmarks")
+ALL_PYTHON = SOURCES + written_by_hand("tests", "benchmarks", "examples")
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 
 

@@ -60,16 +60,18 @@ def image_bytes(picture: Picture, *, jpeg_quality: int | None = None) -> bytes:
     )
 
 
-def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Return 8-bit grey or RGB pixels as PNG: quick rather than small."""
+def encode_png(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes:
+    """Return grey or RGB pixels of 8 or 16 bits as PNG: quick rather than small."""
     height, width = pixels.shape[:2]
-    rows = np.ascontiguousarray(pixels).reshape(height, -1)
+    bits = 8 * pixels.dtype.itemsize
+    big_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">"))
+    rows = big_endian.reshape(height, -1).view(np.uint8)
     lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
     lines[:, 0] = _UP
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     colour_type = 0 if pixels.ndim == 2 else 2
-    head = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), level=1)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
 

@@ -62,6 +62,8 @@ def options(command: list[str]) -> set[str]:
     """Answer the long options of a command, without their values."""
     if command[0] == "torchrun":
         command = command[command.index("-m") :]
+    if "--ros-args" in command:  # what follows is for ROS itself
+        command = command[: command.index("--ros-args")]
     return {word.split("=")[0] for word in command if word.startswith("--") and word != "--"}
 
 

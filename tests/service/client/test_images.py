@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.client import InvalidArgument
-from service.client.images import image_bytes
+from service.client.images import encode_png, image_bytes
 
 RGB = np.random.default_rng(0).integers(0, 255, (17, 23, 3), np.uint8)
 
@@ -20,6 +20,12 @@ def test_pixels_become_a_png_that_loses_nothing() -> None:
     bgr = cv2.imdecode(np.frombuffer(image_bytes(RGB), np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None
     np.testing.assert_array_equal(bgr[..., ::-1], RGB)
+
+
+def test_sixteen_bits_stay_sixteen_bits() -> None:
+    steps = np.random.default_rng(1).integers(0, 65536, (7, 9), np.uint16)
+    read = cv2.imdecode(np.frombuffer(encode_png(steps), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, steps)
 
 
 def test_pixels_become_jpeg_where_a_quality_is_given() -> None:
