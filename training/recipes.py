@@ -56,6 +56,12 @@ def teacher() -> TrainConfig:
     )
 
 
+def teacher_plain() -> TrainConfig:
+    """The teacher's network without semantics: what the foundation model is compared with."""
+    model = preset("teacher", foundation=None, aggregation="none")
+    return replace(teacher(), recipe="teacher-plain", model=model)
+
+
 def student() -> TrainConfig:
     """The lightweight network, self-supervised alone: what distillation is compared with."""
     return TrainConfig(
@@ -161,6 +167,7 @@ RECIPES: Mapping[str, Callable[[], TrainConfig]] = {
         smoke_teacher,
         smoke_distil,
         teacher,
+        teacher_plain,
         student,
         distil,
         kitti_640,
