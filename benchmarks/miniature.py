@@ -4,9 +4,10 @@
     python benchmarks/miniature.py run --world kitti --kitti DATA --foundation-weights W --backbone-weights W
     python benchmarks/miniature.py report
 
-Every arm of every seed is a run of its own that resumes where it was stopped; what is finished is not done
-again. Each is judged on sequences that no arm has seen, by median-scaled AbsRel. `report` writes
-miniature.md: mean and spread over the seeds, and how much each part was worth within each seed.
+Every arm of every seed is a run of its own that resumes where it was stopped. What is finished is a line of
+miniature.jsonl, kept beside this file, and is not done again: the whole may take many evenings. Each is
+judged on sequences that no arm has seen, by median-scaled AbsRel. `report` writes miniature.md: mean and
+spread over the seeds, and how much each part was worth within each seed.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ from training.train import train
 World = Literal["synthetic", "kitti"]
 _log = logging.getLogger(__name__)
 _SIZE = {"height": 96, "width": 320}
-_RESULT = "result.json"
+RESULTS = Path(__file__).with_suffix(".jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Run:
     foundation_weights: WeightsSource = "hub"
     backbone_weights: WeightsSource = "hub"
     folder: Path = Path("runs/miniature")
+    results: Path = RESULTS
     tokens: Path = Path("runs/tokens")
     drawn: Path | None = None
     """Where the synthetic world's frames are kept."""
@@ -108,7 +110,7 @@ class Run:
 class Report:
     """Write what was found."""
 
-    folder: Path = Path("runs/miniature")
+    results: Path = RESULTS
     output: Path = field(default_factory=lambda: Path(__file__).with_suffix(".md"))
 
 
@@ -132,8 +134,7 @@ def run(command: Run) -> None:
     """Train every arm for every seed, seed by seed."""
     for seed in command.seeds:
         for name in command.arms:
-            place = _place(command, name, seed)
-            if (place / _RESULT).exists():
+            if _done(command, name, seed):
                 continue
             _log.info("%s, %s, seed %d", command.world, name, seed)
             finished = train(_config(command, name, seed), _process())
@@ -147,20 +148,44 @@ def run(command: Run) -> None:
                 delta1=judged.metrics.delta1, scale=judged.scale,
                 frames=judged.frames,
             )  # fmt: skip
-            with replacing(place / _RESULT) as partial:
-                partial.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+            with command.results.open("a") as file:
+                file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+
+
+def read_results(path: Path) -> list[Result]:
+    """Return what is finished; the last word on each world, arm, seed and number of steps counts."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    results = [Result(**json.loads(line)) for line in lines]
+    return list({(one.world, one.arm, one.seed, one.steps): one for one in results}.values())
 
 
 def report(command: Report) -> None:
     """Write the table from all results in the folder."""
-    results = [Result(**json.loads(path.read_text())) for path in sorted(command.folder.rglob(_RESULT))]
+    results = read_results(command.results)
     if not results:
-        raise SystemExit(f"no {_RESULT} under {command.folder}; expected `run` to have finished something")
+        raise SystemExit(f"nothing in {command.results}; expected `run` to have finished something")
     lines = [*_head(results)]
     for world in sorted({result.world for result in results}):
         lines += _world([result for result in results if result.world == world], world)
     with replacing(command.output) as partial:
         partial.write_text("\n".join(lines) + "\n")
+
+
+def _done(command: Run, name: str, seed: int) -> bool:
+    """Say whether a run's result is there and, of the teacher, the checkpoint that others still need."""
+    there = {(one.world, one.arm, one.seed, one.steps) for one in read_results(command.results)}
+
+    def finished(arm: str) -> bool:
+        return (command.world, arm, seed, command.steps) in there
+
+    if not finished(name):
+        return False
+    asked = [arm for arm in command.arms if ARMS[arm].distilled and not finished(arm)]
+    return name != "teacher" or not asked or _checkpoint(command, seed).exists()
+
+
+def _checkpoint(command: Run, seed: int) -> Path:
+    return _place(command, "teacher", seed) / "teacher.safetensors"
 
 
 def _config(command: Run, name: str, seed: int) -> TrainConfig:
@@ -176,7 +201,7 @@ def _config(command: Run, name: str, seed: int) -> TrainConfig:
         recipe=f"miniature {name}", folder=_place(command, name, seed), seed=seed, model=model,
         data=_training_data(command), validation=_held_out(command),
         foundation_weights=command.foundation_weights, backbone_weights=command.backbone_weights,
-        teacher=_place(command, "teacher", seed) / "teacher.safetensors" if arm.distilled else None,
+        teacher=_checkpoint(command, seed) if arm.distilled else None,
         asking=TeacherConfig(memory_gib=1.0), precision="bfloat16", batch=BatchConfig(size=4), losses=losses,
         pose=PoseConfig(supervision=0.0),
         optimizer=OptimizerConfig(lr=3e-4, backbone_lr=1e-4, gate_lr=1e-2),
