@@ -17,7 +17,7 @@ from service.answer import DepthAnswer, ModelInfo
 from service.backends import open_backend
 from service.backends.choose import cores
 from service.clock import Clock, MonotonicClock
-from service.codec import DecodedImage, EncodedDepth, decode_image, encode_depth
+from service.codec import DecodedImage, EncodedDepth, decode_image, encode_depth, held_range
 from service.codec.encode import EncodeOptions
 from service.errors import DeadlineExceeded, NotReady, Overloaded, RequestError, ServiceError
 from service.measure import Measured, lens_of_map, measure_depth
@@ -38,7 +38,7 @@ _DECODE, _FINISH = 0, 1
 
 
 _Finished = tuple[Measured, EncodedDepth, float, float]
-"""Depth, depth in bytes, the least and the largest; the last two take longer than an event loop may."""
+"""Depth, depth in bytes, and the range that the bytes hold; to find it takes longer than an event loop may."""
 
 
 class Engine:
@@ -279,7 +279,7 @@ class Engine:
             ply_max_pixels=self._settings.ply_max_pixels,
         )
         depth = measured.depth
-        return measured, encode_depth(depth, request.format, options), float(depth.min()), float(depth.max())
+        return measured, encode_depth(depth, request.format, options), *held_range(depth, request.format)
 
     @contextmanager
     def _counted(self, request: DepthRequest, began_s: float, timings: dict[str, float]) -> Iterator[None]:

@@ -23,6 +23,9 @@ STEPS_PER_UNIT = 256
 """Of PNG16 and JPEG XL, as in KITTI's depth maps: an error of 2 mm at most."""
 FARTHEST_STEP = 65535
 """What lies farther is stored as this: 255.996 units and more."""
+_FARTHEST_M = 65.5355
+"""What lies farther, or just there, is stored in millimetres as no measurement."""
+_MILLIMETRES = (Format.UINT16_MM, Format.PNG16_MM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,17 @@ def encode_depth(depth: Depth, format: Format, options: EncodeOptions) -> Encode
     return _ENCODERS[format](np.ascontiguousarray(depth, np.float32), options)
 
 
+def held_range(depth: Depth, format: Format) -> tuple[float, float]:  # noqa: A002
+    """Return the smallest and the largest depth that a map has once it is encoded; zeros where it has none."""
+    least, most = float(depth.min()), float(depth.max())
+    if format in _MILLIMETRES and most >= _FARTHEST_M:
+        held = depth[depth < _FARTHEST_M]
+        least, most = (float(held.min()), float(held.max())) if held.size else (0.0, 0.0)
+    if format in (Format.PNG16, Format.JXL):
+        least, most = (min(end, FARTHEST_STEP / STEPS_PER_UNIT) for end in (least, most))
+    return least, most
+
+
 def steps(depth: Depth, per_unit: float) -> UInt16[np.ndarray, "height width"]:
     """Return depth in whole steps from 1 to 65535; 0 is left to mean that there is none."""
     scaled = depth * np.float32(per_unit)
@@ -110,7 +124,7 @@ def _millimetres(depth: Depth, options: EncodeOptions) -> UInt16[np.ndarray, "he
             "expected a known distance, a camera height, or another format"
         )
     # As ROS has it: what 16 bits cannot say is no measurement, rather than a wall at 65 metres.
-    return np.where(depth < 65.5355, steps(depth, 1000), np.uint16(0))
+    return np.where(depth < _FARTHEST_M, steps(depth, 1000), np.uint16(0))
 
 
 def _npy(depth: Depth, options: EncodeOptions) -> EncodedDepth:

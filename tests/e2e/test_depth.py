@@ -94,6 +94,8 @@ def test_the_same_image_gives_the_same_bytes_through_both_doors_in_every_format(
             assert over_grpc.data == over_http.content
             assert over_grpc.media_type == over_http.headers["content-type"]
             assert over_grpc.scale == float(over_http.headers["x-depth-scale"])
+            for end, header in ((over_grpc.minimum, "x-depth-min"), (over_grpc.maximum, "x-depth-max")):
+                assert end == pytest.approx(float(over_http.headers[header]), rel=1e-5)
             assert (over_grpc.unit, over_http.headers["x-depth-unit"]) == (pb.UNIT_METRE, "metre")
 
 

@@ -98,6 +98,19 @@ async def test_a_bad_image_harms_no_neighbour(folder: Path) -> None:
     assert all(isinstance(answer, DepthAnswer) for answer in answers[1:])
 
 
+async def test_the_range_leaves_out_what_a_format_has_no_number_for(folder: Path) -> None:
+    async with opened(folder) as engine:
+        ends = floats(await engine.depth(DepthRequest(image=png(), format=Format.FLOAT32, model="relative")))
+        far = 65.5355 / float(np.median(ends)) * float(ends[60, 90])  # half of the map lies beyond 16 bits
+        anchor = KnownDistance(x_px=90, y_px=60, distance_m=far)
+        asked = DepthRequest(image=png(), format=Format.UINT16_MM, anchor=anchor, model="relative")
+        answer = await engine.depth(asked)
+    stored = np.frombuffer(answer.body, "<u2")
+    assert 0 < np.count_nonzero(stored) < stored.size
+    assert answer.maximum == pytest.approx(stored.max() / 1000, abs=6e-4)
+    assert answer.minimum == pytest.approx(stored[stored > 0].min() / 1000, abs=6e-4)
+
+
 async def test_relative_depth_becomes_metres_by_a_known_distance_and_says_so(folder: Path) -> None:
     async with opened(folder) as engine:
         asked = DepthRequest(image=png(), model="relative", format=Format.FLOAT32)

@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from service.codec.encode import EncodeOptions, encode_depth
+from service.codec.encode import EncodeOptions, encode_depth, held_range
 from service.errors import InvalidArgument
 from service.request import Colour, Format, Intrinsics
 
@@ -64,6 +64,17 @@ def test_millimetres_beyond_16_bits_are_no_measurement() -> None:
     stored = READERS[Format.UINT16_MM](encode_depth(far, Format.UINT16_MM, METRES).body)
     assert stored[0, 0] == 65500
     assert (stored.ravel()[1:] == 0).all()
+
+
+@pytest.mark.parametrize("format", READERS)
+@pytest.mark.parametrize("factor", [1, 4, 400])  # all within every format's reach, some beyond, and all
+def test_the_range_is_that_of_what_is_stored_as_depth(format: Format, factor: int) -> None:  # noqa: A002
+    depth = np.minimum(DEPTH, 60) * np.float32(factor)
+    encoded = encode_depth(depth, format, METRES)
+    stored = READERS[format](encoded.body)
+    held = stored[stored > 0] * encoded.scale
+    expected = (held.min(), held.max()) if held.size else (0.0, 0.0)
+    assert held_range(depth, format) == pytest.approx(expected, abs=1e-5 + encoded.scale / 2, rel=1e-3)
 
 
 def test_millimetres_are_the_same_raw_and_as_png() -> None:
