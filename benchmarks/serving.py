@@ -287,11 +287,12 @@ def _rows_of_the_house(figures: Figures) -> Iterator[tuple[str, str, str, bool]]
     accepted = [s for s, status in zip(over.latencies_s, over.statuses, strict=True) if status != 429]
     p99_s = float(np.quantile(accepted, 0.99)) if accepted else float("inf")
     refused = sum(status == 429 for status in over.statuses)
-    others = sum(status not in (200, 429) for status in over.statuses)
+    late = sum(status == 504 for status in over.statuses)
+    others = sum(status not in (200, 429, 504) for status in over.statuses)
     yield (
         f"(6) goodput at {figures.overload_rate:.0f} requests a second against saturation",
         f"{over.per_second:.1f} of {saturation:.1f}: {over.per_second / saturation:.2f} "
-        f"({refused} refused with 429, {others} answered otherwise)",
+        f"({refused} refused with 429, {late} accepted and too late with 504, {others} answered otherwise)",
         "0.90",
         over.per_second >= 0.9 * saturation,
     )

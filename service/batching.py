@@ -167,28 +167,31 @@ class Batcher(Generic[ItemT, ResultT]):
             for began_s, batch in self._running.values()
         ]
         first_s = min(free_in_s) if len(free_in_s) == len(self._devices) else 0.0
-        ahead = self._coming + bisect_left(
-            self._queue, (-priority, self._number + 1), key=lambda entry: entry.order
-        )
-        whole_batches = ahead // self.options.max_batch
+        whole_batches = self._ahead(priority) // self.options.max_batch
         return first_s + whole_batches * self._cost.estimate_s(self.options.max_batch) / len(self._devices)
 
+    def predicted_batch_s(self, priority: int = 0) -> float:
+        """Return how long the batch of an item of this priority that comes now will take."""
+        # A device takes everything that waits: who is not alone shares his batch.
+        return self._cost.estimate_s(min(self._ahead(priority) + 1, self.options.max_batch))
+
+    def _ahead(self, priority: int) -> int:
+        order = (-priority, self._number + 1)
+        return self._coming + bisect_left(self._queue, order, key=lambda entry: entry.order)
+
     @contextmanager
-    def place(
-        self, *, priority: int = 0, deadline_s: float | None = None, after_s: float = 0.0
-    ) -> Iterator[Place[ItemT, ResultT]]:
+    def place(self, *, priority: int = 0, deadline_s: float | None = None) -> Iterator[Place[ItemT, ResultT]]:
         """Hold a place for an item; leaving gives it back, whatever became of the item.
 
         Args:
             priority: Higher goes first.
             deadline_s: The instant by which the caller wants his answer.
-            after_s: What he needs after the batch, to make an answer of the result.
 
         Raises:
             NotReady: Closing.
             Overloaded: There is no room, or the deadline cannot be met; `retry_after_s` says when it could.
         """
-        self._admit(priority, deadline_s, after_s)
+        self._admit(priority, deadline_s)
         place = Place(batcher=self, priority=priority, deadline_s=deadline_s)
         self._places += 1
         self._coming += 1
@@ -225,7 +228,7 @@ class Batcher(Generic[ItemT, ResultT]):
             if entry.future.done() and not entry.future.cancelled():
                 entry.future.exception()  # the caller may have been cancelled in the same turn of the loop
 
-    def _admit(self, priority: int, deadline_s: float | None, after_s: float) -> None:
+    def _admit(self, priority: int, deadline_s: float | None) -> None:
         if self._closing:
             raise NotReady("this model is being put away")
         wait_s = self.predicted_wait_s(priority)
@@ -234,7 +237,7 @@ class Batcher(Generic[ItemT, ResultT]):
             raise Overloaded(f"{self.waiting} images are waiting already", retry_after_s=retry_after_s)
         if deadline_s is None or wait_s == 0.0:
             return  # what an idle device does with a short deadline is worth a try: estimates may be stale
-        late_s = self._clock.now() + wait_s + self._cost.estimate_s(1) + after_s - deadline_s
+        late_s = self._clock.now() + wait_s + self.predicted_batch_s(priority) - deadline_s
         if late_s > 0:
             raise Overloaded(
                 f"the wait is {wait_s:.2f} s, and the deadline would pass by {late_s:.2f} s",

@@ -4,7 +4,7 @@ It does not know how requests arrive or how answers leave.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -22,7 +22,7 @@ from service.codec.encode import EncodeOptions
 from service.errors import DeadlineExceeded, NotReady, Overloaded, RequestError, ServiceError
 from service.measure import Measured, lens_of_map, measure_depth
 from service.metrics import Metrics, Outcome
-from service.pool import WorkPool
+from service.pool import Errand, WorkPool
 from service.registry import Registry
 from service.request import DepthRequest, Format
 from service.served import OpenBackend, ServedModel
@@ -38,7 +38,7 @@ _DECODE, _FINISH = 0, 1
 
 
 _Finished = tuple[Measured, EncodedDepth, float, float]
-"""Depth, depth in bytes, and the range that the bytes hold; to find it takes longer than an event loop may."""
+"""Depth, depth in bytes, and the range that these hold; to find it takes longer than an event loop may."""
 
 
 class Engine:
@@ -102,30 +102,33 @@ class Engine:
             deadline_s = began_s + self._settings.request_timeout_s
             if request.deadline_s is not None:
                 deadline_s = min(deadline_s, request.deadline_s)
+            jobs = _jobs(request, adjust)
             with model.recorded(timings):
-                try:
-                    async with asyncio.timeout(max(0.0, deadline_s - self._clock.now())):
-                        return await self._answer(request, model, deadline_s, adjust, began_s, timings)
-                except TimeoutError:
-                    raise DeadlineExceeded("the request's deadline passed before it was answered") from None
+                predicted_s = self._admit(request, model, jobs, deadline_s)
+                with model.forecast.tested(predicted_s), self._pool.errand(jobs, request.priority) as errand:
+                    try:
+                        async with asyncio.timeout(max(0.0, deadline_s - self._clock.now())):
+                            return await self._answer(
+                                request, model, errand, deadline_s, adjust, began_s, timings
+                            )
+                    except TimeoutError:
+                        raise DeadlineExceeded(
+                            "the request's deadline passed before it was answered"
+                        ) from None
 
     async def _answer(
         self,
         request: DepthRequest,
         model: ServedModel,
+        errand: Errand,
         deadline_s: float,
         adjust: Adjust | None,
         began_s: float,
         timings: dict[str, float],
     ) -> DepthAnswer:
-        pool, priority = self._pool, request.priority
-        finish_s = pool.mean_s(f"finish {request.format}")
-        with model.batcher.place(priority=priority, deadline_s=deadline_s, after_s=finish_s) as place:
+        with model.batcher.place(priority=request.priority, deadline_s=deadline_s) as place:
             # 1. Bytes to pixels of the network's size.
-            self._admit_decode(deadline_s)
-            image = await pool.run(
-                "decode", partial(self._decode, request, model), stage=_DECODE, priority=priority
-            )
+            image = await errand.run(partial(self._decode, request, model), stage=_DECODE)
             timings["decode"] = self._clock.now() - began_s
             # 2. Through the network, with whoever else waits.
             answered = await place.submit(image.pixels)
@@ -133,14 +136,13 @@ class Engine:
         # 3. Disparity to depth of the caller's size and in his unit, and depth to bytes.
         finishing_s = self._clock.now()
         measure = partial(measure_depth, request, image, answered.result, model.metadata.scale)
-        kind = f"finish {request.format}"
         if adjust is None:
             finish = partial(self._measure_and_encode, request, image, measure)
         else:
-            measured = await pool.run("measure", measure, stage=_FINISH, priority=priority)
+            measured = await errand.run(measure, stage=_FINISH)
             factor = await adjust(measured.depth)
             finish = partial(self._encode, request, image, measured, np.float32(factor))
-        answer, encoded, least, most = await pool.run(kind, finish, stage=_FINISH, priority=priority)
+        answer, encoded, least, most = await errand.run(finish, stage=_FINISH)
         timings["encode"] = self._clock.now() - finishing_s
         timings["total"] = self._clock.now() - began_s
         height, width = answer.depth.shape
@@ -241,12 +243,21 @@ class Engine:
                 model.abandon()
         return self._in_flight
 
-    def _admit_decode(self, deadline_s: float) -> None:
-        """Refuse what would wait for a decoder beyond its deadline."""
-        wait_s = self._pool.predicted_wait_s()
-        late_s = self._clock.now() + wait_s - deadline_s
-        if late_s > 0:
-            raise Overloaded(f"the wait for a decoder is {wait_s:.2f} s", retry_after_s=late_s)
+    def _admit(
+        self, request: DepthRequest, model: ServedModel, jobs: Sequence[str], deadline_s: float
+    ) -> float:
+        """Predict how long a request that comes now will take; refuse it if that is beyond its deadline."""
+        pool, batcher, priority = self._pool, model.batcher, request.priority
+        # The threads and the devices work side by side: who comes last waits for the busier of them.
+        wait_s = max(pool.predicted_wait_s(priority), batcher.predicted_wait_s(priority))
+        own_s = sum(pool.mean_s(job) for job in jobs) + batcher.predicted_batch_s(priority)
+        late_s = self._clock.now() + model.forecast.within_s(wait_s + own_s) - deadline_s
+        if wait_s > 0 and late_s > 0:  # alone, it is worth a try: what was learned may be out of date
+            raise Overloaded(
+                f"the wait is {wait_s:.2f} s, and the deadline might pass by {late_s:.2f} s",
+                retry_after_s=late_s,
+            )
+        return wait_s + own_s
 
     def _decode(self, request: DepthRequest, model: ServedModel) -> DecodedImage:
         height, width = model.size
@@ -320,6 +331,13 @@ class Engine:
             self._was_ready = ready
             for listener in self._listeners:
                 listener(ready)
+
+
+def _jobs(request: DepthRequest, adjust: Adjust | None) -> Sequence[str]:
+    """Name the jobs that a request brings to the pool; those of one name take about as long."""
+    if adjust is None:
+        return ("decode", f"finish {request.format}")
+    return ("decode", "measure", f"encode {request.format}")
 
 
 def _outcome(error: ServiceError) -> Outcome:

@@ -1,14 +1,17 @@
 """Threads for the work around the network, with a queue that can be left.
 
 Jobs wait outside the threads, so that a caller who goes away takes his job with him, and work that finishes a
-request goes before work that begins one. It does not know what jobs do.
+request goes before work that begins one. All jobs that a request will bring are known from its beginning, so
+that who comes later hears of all that goes before him. It does not know what jobs do.
 """
 
 import asyncio
 import contextvars
 from bisect import insort
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +31,28 @@ class _Waiting:
     turn: asyncio.Future[None]
 
 
+class Errand:
+    """The jobs that one request brings, one after the other.
+
+    Args:
+        pool: Does them.
+        kinds: Of each job, in their order.
+        priority: Of the request.
+    """
+
+    def __init__(self, pool: "WorkPool", kinds: Sequence[str], priority: int) -> None:
+        self._pool, self._priority = pool, priority
+        self.left = list(kinds)
+        """Jobs that are not done."""
+
+    async def run(self, work: Callable[[], T], *, stage: int = 0) -> T:
+        """Run the next of the jobs; see `WorkPool.run`."""
+        try:
+            return await self._pool.run(self.left[0], work, stage=stage, priority=self._priority)
+        finally:
+            self._pool.count(self._priority, [self.left.pop(0)], -1)
+
+
 class WorkPool:
     """A fixed number of threads; decoding and encoding let go of the interpreter's lock.
 
@@ -43,6 +68,7 @@ class WorkPool:
         self._waiting: list[_Waiting] = []
         self._number = 0
         self._seconds: dict[str, float] = {}
+        self._ahead: Counter[tuple[int, str]] = Counter()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="codec")
 
     @property
@@ -50,9 +76,29 @@ class WorkPool:
         """How many jobs have no thread yet."""
         return len(self._waiting)
 
-    def predicted_wait_s(self) -> float:
-        """Return how long a job that comes now, and goes behind all others, will wait for a thread."""
-        return sum(self.mean_s(job.kind) for job in self._waiting) / self.threads
+    def predicted_wait_s(self, priority: int = 0) -> float:
+        """Return how long the threads will be busy with what goes before a request that comes now."""
+        ahead_s = sum(
+            count * self.mean_s(kind) for (its, kind), count in self._ahead.items() if its >= priority
+        )
+        return ahead_s / self.threads
+
+    @contextmanager
+    def errand(self, kinds: Sequence[str], priority: int = 0) -> Iterator[Errand]:
+        """Announce all jobs that a request will bring, by their kinds and in their order."""
+        errand = Errand(self, kinds, priority)
+        self.count(priority, kinds, 1)
+        try:
+            yield errand
+        finally:
+            self.count(priority, errand.left, -1)
+
+    def count(self, priority: int, kinds: Sequence[str], step: int) -> None:
+        """Keep count of jobs that are announced and not done."""
+        for kind in kinds:
+            self._ahead[priority, kind] += step
+            if not self._ahead[priority, kind]:
+                del self._ahead[priority, kind]
 
     def mean_s(self, kind: str) -> float:
         """Return how long jobs of a kind have taken lately; 0 where none is known."""

@@ -19,6 +19,7 @@ from service.backends import Backend, BackendError, BackendOptions, Placement, o
 from service.batch_cost import BatchCost
 from service.batching import Batcher, BatchOptions
 from service.errors import ServiceError
+from service.forecast import Forecast
 from service.metrics import Metrics
 from service.settings import Settings
 from service.shelf import Shelved
@@ -63,6 +64,7 @@ class ServedModel:
         self.version = shelved.version or "?"
         self.shelved = shelved
         self.problem: str | None = None
+        self.forecast = Forecast()
         self._settings, self._placement, self._metrics, self._on_change = (
             settings,
             placement,

@@ -72,7 +72,7 @@ def encode_depth(depth: Depth, format: Format, options: EncodeOptions) -> Encode
 
 
 def held_range(depth: Depth, format: Format) -> tuple[float, float]:  # noqa: A002
-    """Return the smallest and the largest depth that a map has once it is encoded; zeros where it has none."""
+    """Return the smallest and the largest depth of a map once it is encoded; zeros where none is left."""
     least, most = float(depth.min()), float(depth.max())
     if format in _MILLIMETRES and most >= _FARTHEST_M:
         held = depth[depth < _FARTHEST_M]

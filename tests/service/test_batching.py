@@ -247,6 +247,24 @@ async def test_what_cannot_meet_its_deadline_is_refused_at_once() -> None:
         assert await asyncio.gather(*running) == [0, 10, 20, 30]
 
 
+async def test_who_is_not_alone_is_told_of_a_batch_that_he_shares() -> None:
+    clock = ManualClock()
+    cost = BatchCost({1: 1.0, 4: 4.0})
+    async with batcher([TenfoldDevice(clock)], clock, max_batch=4, cost=cost) as on:
+        assert on.predicted_batch_s() == 1.0
+        tasks = start(on, 0)
+        await settle()
+        tasks += start(on, 1, 2)
+        await settle()
+        assert on.predicted_batch_s() == 3.0
+        tasks += start(on, 3, 4, 5, 6)
+        await settle()
+        assert on.predicted_batch_s() == 4.0
+        assert on.predicted_batch_s(priority=1) == 1.0
+        await clock.advance(3.0)
+        await asyncio.gather(*tasks)
+
+
 async def test_an_idle_device_tries_whatever_the_estimate_says() -> None:
     clock = ManualClock()
     async with batcher([TenfoldDevice(clock)], clock, cost=BatchCost({1: 1000.0})) as on:

@@ -190,6 +190,30 @@ async def test_a_full_queue_refuses_with_a_time_to_come_again(folder: Path) -> N
     assert all(isinstance(answer, Overloaded | DepthAnswer) for answer in answers)
 
 
+async def test_what_those_before_have_still_to_come_counts_against_a_deadline(folder: Path) -> None:
+    async with opened(folder) as engine:
+        await engine.depth(DepthRequest(image=png()), adjust=unchanged)  # now it knows how long that takes
+        held = asyncio.Event()
+
+        async def hold(depth: np.ndarray) -> float:
+            await held.wait()
+            return 1.0
+
+        before = [
+            asyncio.create_task(engine.depth(DepthRequest(image=png()), adjust=hold)) for _ in range(20)
+        ]
+        await asyncio.sleep(0.5)
+        with pytest.raises(Overloaded) as refused:  # though nobody waits for a thread or a device
+            await engine.depth(DepthRequest(image=png(), deadline_s=time.monotonic() + 0.001))
+        assert (refused.value.retry_after_s or 0) > 0
+        held.set()
+        await asyncio.gather(*before)
+
+
+async def unchanged(depth: np.ndarray) -> float:
+    return 1.0
+
+
 async def test_a_caller_who_goes_leaves_no_trace_but_a_count(folder: Path) -> None:
     metrics = Metrics(CollectorRegistry())
     engine = Engine(settings(models=folder, backend="simulated", watch_interval_s=0.0), metrics)

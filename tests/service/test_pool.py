@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -105,20 +106,48 @@ async def test_a_turn_given_to_callers_who_leave_at_that_moment_goes_to_the_next
     pool.close()
 
 
-async def test_the_wait_is_predicted_from_what_jobs_of_the_kind_have_taken() -> None:
-    pool, gate = WorkPool(1), Gate()
+async def test_a_request_s_jobs_count_from_its_announcement_until_each_is_done() -> None:
+    pool, gate = WorkPool(2), Gate()
+
+    async def teach(kind: str) -> float:
+        with pool.errand([kind]) as errand:
+            await errand.run(lambda: time.sleep(0.02))
+        await settle()
+        assert pool.predicted_wait_s() == 0.0
+        return pool.mean_s(kind)
+
+    decode_s, encode_s = await teach("decode"), await teach("encode")
+    assert decode_s >= 0.02
+    with pool.errand(["decode", "encode"]) as errand, pool.errand(["encode"]):
+        assert pool.predicted_wait_s() == pytest.approx((decode_s + 2 * encode_s) / 2)
+        running = asyncio.create_task(errand.run(gate))
+        await entered(gate)
+        assert pool.predicted_wait_s() == pytest.approx((decode_s + 2 * encode_s) / 2)
+        gate.open()
+        await running
+        await settle()
+        assert pool.predicted_wait_s() == pytest.approx(encode_s)
     assert pool.predicted_wait_s() == 0.0
-    first = asyncio.create_task(pool.run("gate", gate))
-    await entered(gate)
-    await asyncio.sleep(0.02)
-    gate.open()
-    await first
+    pool.close()
+
+
+async def test_those_of_lower_priority_are_not_waited_for() -> None:
+    pool = WorkPool(1)
+    with pool.errand(["job"]) as errand:
+        await errand.run(lambda: time.sleep(0.02))
     await settle()
-    assert pool.mean_s("gate") >= 0.02
-    again = Gate()
-    running = [asyncio.create_task(pool.run("gate", again)) for _ in range(3)]
-    await entered(again)
-    assert pool.predicted_wait_s() == pytest.approx(2 * pool.mean_s("gate"))
-    again.open()
-    await asyncio.gather(*running)
+    with pool.errand(["job"], priority=1):
+        assert pool.predicted_wait_s(2) == 0.0
+        assert pool.predicted_wait_s(1) == pool.predicted_wait_s(0) == pool.mean_s("job")
+    pool.close()
+
+
+async def test_what_fails_or_is_left_undone_counts_no_longer() -> None:
+    pool = WorkPool(1)
+    with pool.errand(["job"]) as errand:
+        await errand.run(lambda: time.sleep(0.02))
+    await settle()
+    with pytest.raises(ZeroDivisionError), pool.errand(["job", "job"]) as errand:
+        await errand.run(lambda: 1 // 0)
+    assert pool.predicted_wait_s() == 0.0
     pool.close()
