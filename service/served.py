@@ -191,7 +191,7 @@ class ServedModel:
             seconds = []
             for _ in range(_MEASUREMENTS):
                 began_s = time.monotonic()
-                await worker.predict(images)
+                await worker.predict(images, self._settings.warm_up_timeout_s)
                 seconds.append(time.monotonic() - began_s)
             curve_s[size] = min(seconds)
         return curve_s

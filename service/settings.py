@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """A request's deadline where it brings none, and the latest where it does."""
     hang_timeout_s: PositiveFloat = 20.0
     """A batch that takes longer has hung its backend."""
+    warm_up_timeout_s: PositiveFloat = 300.0
+    """Likewise while a model is loaded: its first batches may compile, on a machine that is busy serving."""
     drain_timeout_s: PositiveFloat = 25.0
     """How long accepted requests may take to finish when the service stops."""
 

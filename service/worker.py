@@ -124,9 +124,13 @@ class Worker:
         await self._available.wait()
 
     async def predict(
-        self, items: Sequence[UInt8[np.ndarray, "height width 3"]]
+        self, items: Sequence[UInt8[np.ndarray, "height width 3"]], timeout_s: float | None = None
     ) -> Sequence[Float32[np.ndarray, "height width"]]:
         """Return the disparity of images of the backend's size.
+
+        Args:
+            items: The images.
+            timeout_s: How long they may take; as long as any batch where None.
 
         Raises:
             InferenceFailed: The backend hung, and is being replaced.
@@ -136,7 +140,7 @@ class Worker:
         if backend is None or thread is None:
             raise InferenceFailed("the model's backend was lost")
         answer = thread.run(lambda: backend.predict(np.stack(items)))
-        done, _ = await asyncio.wait([answer], timeout=self._hang_timeout_s)
+        done, _ = await asyncio.wait([answer], timeout=timeout_s or self._hang_timeout_s)
         if not done:
             answer.cancel()
             self.hung += 1

@@ -139,11 +139,22 @@ async def test_a_backend_that_hangs_while_it_warms_up_is_a_model_that_cannot_be_
 ) -> None:
     house = GreenHouse()
     house.gate.clear()
-    wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, hang_timeout_s=0.1)
+    wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, warm_up_timeout_s=0.1)
     async with Engine(wanted, Metrics(CollectorRegistry()), opening=house.open) as engine:
         with pytest.raises(NotReady, match="cannot be loaded"):
             await engine.wait_ready()
         assert [info.state for info in engine.models()] == ["failed"]
+        house.gate.set()
+
+
+async def test_while_a_model_is_loaded_a_batch_may_take_longer_than_when_it_serves(checkpoint: Path) -> None:
+    house = GreenHouse()
+    house.gate.clear()
+    asyncio.get_running_loop().call_later(0.5, house.gate.set)
+    async with opened(checkpoint, house, hang_timeout_s=0.1, warm_up_timeout_s=60.0) as engine:
+        house.gate.clear()
+        with pytest.raises(InferenceFailed):
+            await green_of(engine, 3)
         house.gate.set()
 
 
