@@ -8,6 +8,7 @@ The batch is dynamic, the image size fixed. It does not know who runs the export
 import argparse
 import logging
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from model.atomic import replacing
 from model.checkpoint import load_checkpoint
 from model.exported import EXPORT_KEY, INPUT_NAME, OUTPUT_NAME, ExportDescription, ExportedNetwork, describe
+from model.lean import lean
 from model.metadata import CheckpointError, file_sha256
 from model.network import DeployedNet, DepthNetwork
 
@@ -103,7 +105,7 @@ def export_openvino(network: DepthNetwork, path: Path, description: ExportDescri
 
     if path.suffix != ".xml":
         raise ValueError(f"{path}: an OpenVINO IR ends in .xml")
-    converted = openvino.convert_model(_trace(network, description))
+    converted = openvino.convert_model(_trace(network, description, lean))
     shape = list(_example(description).shape)
     converted.reshape([-1 if description.batch is None else description.batch, *shape[1:]])
     converted.inputs[0].get_tensor().set_names({INPUT_NAME})
@@ -159,10 +161,14 @@ def _example(description: ExportDescription) -> Tensor:
     return torch.zeros((batch, 3, height, width))
 
 
-def _trace(network: DepthNetwork, description: ExportDescription) -> torch.export.ExportedProgram:
+def _trace(
+    network: DepthNetwork,
+    description: ExportDescription,
+    rewrite: Callable[[DeployedNet], DeployedNet] = lambda deployed: deployed,
+) -> torch.export.ExportedProgram:
     if description.checkpoint.config != network.config:
         raise ValueError("the description's configuration is not the network's")
-    deployed = network.deployed(height=description.height, width=description.width)
+    deployed = rewrite(network.deployed(height=description.height, width=description.width))
     batch: Any = torch.export.Dim("batch", min=1) if description.batch is None else None
     return torch.export.export(
         Uint8Network(deployed) if description.uint8_input else deployed,
