@@ -26,6 +26,8 @@ export class Stage {
     this.divider = $("divider");
     /** Where depth begins, in per cent of the picture's width. */
     this.split = 50;
+    /** Where a person wants it to begin: a curtain comes to rest here, whatever interrupts it. */
+    this.rest = 50;
     /** @type {Place | null} */
     this.cursor = null;
     /** @type {Array<{at: Place, words: string, kept: boolean}>} */
@@ -74,6 +76,7 @@ export class Stage {
   /** @param {number} percent */
   splitAt(percent) {
     cancelAnimationFrame(this.revealing);
+    this.rest = percent;
     this.setSplit(percent);
   }
 
@@ -86,9 +89,9 @@ export class Stage {
 
   /** Draws depth over the photograph from the right, as a curtain. */
   reveal() {
-    const goal = this.split;
+    const goal = this.rest;
     cancelAnimationFrame(this.revealing);
-    if (isCalm()) return;
+    if (isCalm()) return this.setSplit(goal);
     const began = performance.now();
     const step = () => {
       const share = Math.min(1, (performance.now() - began) / REVEAL_MS);
