@@ -21,7 +21,11 @@ DOOR = "grpc"
 """What this door is called in metrics."""
 access = logging.getLogger("service.access")
 
-OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+OPEN_SERVICES = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
 """What is answered without a key: whether the server lives, and what it could be asked."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 _HANDLER_OF_KIND = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from service.doors import Doors
 from service.rpc.calls import Entrance
@@ -26,6 +26,7 @@ _ENVELOPE_BYTES = 65_536
 """What a message may hold beside its image."""
 _LAST_BYTES_S = 0.5
 _HEARD_S = 0.2
+_REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _SERVICE = pb.DESCRIPTOR.services_by_name["Depth"].full_name
 
 
@@ -53,7 +54,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [_SERVICE, *(add_services(self._server) if add_services else [])]
         shown = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(shown, self._server)
+        _reflect(shown, self._server)
 
     async def start(self) -> int:
         """Listen; answer the port.
@@ -106,6 +107,20 @@ class RpcServer:
     async def stop(self) -> None:
         """Stop at once."""
         await self._server.stop(None)
+
+
+def _reflect(names: tuple[str, ...], server: grpc.aio.Server) -> None:
+    """Answer reflection under both of its names: newer clients ask v1 first, and some ask nothing else."""
+    servicer = reflection.aio.ReflectionServicer(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    # grpcio has v1alpha alone; the messages of v1 are the same on the wire.
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    handler = grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": method})
+    server.add_generic_rpc_handlers((handler,))
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

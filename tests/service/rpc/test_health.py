@@ -5,7 +5,6 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from service.auth import ApiKey, Keyring, hash_key
 from service.rpc.pb import depth_pb2 as pb
@@ -106,9 +105,15 @@ async def test_the_end_cuts_off_what_takes_too_long() -> None:
     assert engine.cancelled == 1
 
 
-async def test_reflection_shows_every_service_and_its_messages() -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel:
-        call = ServerReflectionStub(channel).ServerReflectionInfo()
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_shows_every_service_and_its_messages_and_needs_no_key(version: str) -> None:
+    keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
+    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel:
+        call = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )()
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         listed = {service.name for service in (await call.read()).list_services_response.service}
         await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol="depth.v1.Depth"))
