@@ -72,18 +72,19 @@ $(VENV)/.torch-cpu: $(BIN)/python
 	print(*[need for need in needs if need.startswith("torch")])') || $(UNINSTALLED)
 	@touch $@
 
-# A stamp for each kind of installation; what developers need includes what serving needs. Triton's clients want
-# an older protobuf than the service, so they get an environment inside ours.
+# A stamp for each kind of installation; what developers need includes what serving needs. Clients of other makers go
+# into an environment inside ours: Triton's wants an older protobuf than the service.
 $(VENV)/.serve: $(BIN)/python pyproject.toml $(CPU_TORCH)
 	@echo 'Installing what serving needs into $(VENV); this takes minutes the first time ...'
 	@$(PIP_INSTALL) --editable . || $(UNINSTALLED)
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml $(CPU_TORCH)
+$(VENV)/.dev: $(BIN)/python pyproject.toml tests/clients/fetch.py examples/node/package-lock.json $(CPU_TORCH)
 	@echo 'Installing what development needs into $(VENV); this takes minutes the first time ...'
 	@$(PIP_INSTALL) --editable '.[dev]' || $(UNINSTALLED)
 	@$(BIN)/python docker/helm/fetch.py $(BIN)/helm || echo 'make: helm could not be had; tests of its chart will skip' >&2
 	@$(BIN)/python -m venv $(VENV)/clients && $(VENV)/clients/bin/python -m pip install --quiet \
-		--disable-pip-version-check 'tritonclient[grpc,http]>=2.60' perf-analyzer \
-		|| echo "make: Triton's clients could not be had; their tests will skip" >&2
+		--disable-pip-version-check 'tritonclient[grpc,http]>=2.60' \
+		|| echo 'make: tritonclient could not be had; its tests will skip' >&2
+	@$(BIN)/python tests/clients/fetch.py $(VENV)/clients || true # it says which tests will skip
 	@touch $@ $(VENV)/.serve

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.places import SEARCHED
 from tests.docs.blocks import REASONS, ROOT, Block, all_blocks
 from tests.docs.scratch import furnish, install_commands
 from tests.e2e.process import SERVE, Process, running
 
+ELSEWHERE = {"tritonclient", "perf_analyzer"}
+"""Their blocks want another environment and more patience, and have a test of their own."""
 ADMIN_KEY = "only-for-this-test"
 _AT_MOST_S, _SLOW_AT_MOST_S = 110, 880
 _READY_WITHIN_S = 600
@@ -24,17 +27,19 @@ _READY_WITHIN_S = 600
 def _parameter(block: Block) -> object:
     words, marks = block.words, []
     missing = [name for name in words.get("needs", "").split(",") if name and not _is_there(name)]
+    if words.get("needs") in ELSEWHERE:
+        marks.append(pytest.mark.skip(reason=f"{block} is run by tests/service/kserve/test_clients.py"))
+    elif missing:
+        marks.append(pytest.mark.skip(reason=f"{block} needs {', '.join(missing)}"))
     if "skip" in words:
         marks.append(pytest.mark.skip(reason=f"{block} {REASONS.get(words['skip'], words['skip'])}"))
-    if missing:
-        marks.append(pytest.mark.skip(reason=f"{block} needs {', '.join(missing)}"))
     if "slow" in words:
         marks += [pytest.mark.slow, pytest.mark.timeout(_SLOW_AT_MOST_S + 20)]
     return pytest.param(block, id=str(block), marks=marks)
 
 
 def _is_there(name: str) -> bool:
-    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
+    return shutil.which(name, path=SEARCHED) is not None or importlib.util.find_spec(name) is not None
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +116,7 @@ def _environment(home: Path, exports: Path) -> dict[str, str]:
     return inherited | {
         "CURL_HOME": str(home),
         "HOME": str(home),
-        "PATH": os.pathsep.join((str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])),
+        "PATH": os.pathsep.join((str(home / "bin"), str(Path(sys.executable).parent), SEARCHED)),
         "PYTHONPATH": str(ROOT),
         "DEPTH_ADMIN_KEY": ADMIN_KEY,
         "DEPTH_CACHE_DIR": str(exports),

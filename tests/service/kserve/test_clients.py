@@ -7,20 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.clients.places import FOLDER, SEARCHED, program
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.e2e.process import SERVE, Process, running
 from tests.service.checkpoints import write_checkpoint
 
 PAGE = ROOT / "docs" / "kserve.md"
 PHOTO = ROOT / "docs" / "pictures" / "street.jpg"
-CLIENTS = Path(sys.prefix) / "clients" / "bin"
-SEARCHED = os.pathsep.join((str(CLIENTS), os.environ["PATH"]))
 
 
 def blocks_for(client: str) -> list[object]:
@@ -57,18 +55,10 @@ def run(code: str, command: list[str], service: Process, folder: Path) -> str:
 
 @pytest.fixture
 def tritonclient() -> str:
-    python = CLIENTS / "python"
+    python = FOLDER / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"needs tritonclient in {CLIENTS.parent}: make test installs it")
+        pytest.skip(f"needs tritonclient in {FOLDER}: make test installs it")
     return str(python)
-
-
-@pytest.fixture
-def perf_analyzer() -> str:
-    program = shutil.which("perf_analyzer", path=SEARCHED)
-    if program is None or subprocess.run([program, "--version"], capture_output=True).returncode != 0:
-        pytest.skip("needs perf_analyzer, whose wheel wants glibc 2.38 or newer")
-    return program
 
 
 @pytest.mark.parametrize("block", blocks_for("tritonclient"))
@@ -120,9 +110,8 @@ def test_tritonclient_s_other_calls_are_answered_too(
 
 
 @pytest.mark.parametrize("block", blocks_for("perf_analyzer"))
-def test_perf_analyzer_measures_as_the_page_shows(
-    block: Block, perf_analyzer: str, service: Process, tmp_path: Path
-) -> None:
+def test_perf_analyzer_measures_as_the_page_shows(block: Block, service: Process, tmp_path: Path) -> None:
+    program("perf_analyzer")
     # A busy machine never becomes steady: what is tested is that it measures, not what.
     said = run(block.code.replace("-p 2000 -s 50", "-p 1500 -s 900 -r 3"), ["bash", "-eu"], service, tmp_path)
     assert len(re.findall(r"throughput: [0-9.]+ infer/sec", said)) == 2

@@ -1,24 +1,21 @@
 """The browser example: of another origin than the service, typed, and right to the last bit."""
 
 import functools
-import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.places import node_modules, program
 from tests.e2e.process import ROOT, Process
 from tests.service.web.browser import LEFT, RIGHT, halves, metres, served
 
 pytestmark = pytest.mark.timeout(300)
 
 EXAMPLE = ROOT / "examples" / "browser"
-LOCAL_TSC = ROOT / "node_modules" / ".bin" / "tsc"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -98,10 +95,8 @@ def test_a_person_chooses_a_photograph_and_clicks_on_it(page: Any) -> None:
 
 
 def test_the_types_of_the_example_and_of_the_page_agree() -> None:
-    found = os.environ.get("DEPTH_TEST_TSC") or (LOCAL_TSC if LOCAL_TSC.exists() else shutil.which("tsc"))
-    if found is None or shutil.which("node") is None:
-        pytest.skip("needs node and tsc (npm install typescript; or its path in DEPTH_TEST_TSC)")
+    tsc = node_modules() / "typescript" / "bin" / "tsc"
     checked = subprocess.run(
-        [str(Path(found)), "-p", EXAMPLE], capture_output=True, text=True, check=False, timeout=100
+        [program("node"), tsc, "-p", EXAMPLE], capture_output=True, text=True, check=False, timeout=100
     )
     assert checked.returncode == 0, checked.stdout
