@@ -9,15 +9,12 @@ here too (PROMETHEUS_IMAGE, BASE, ...), and pip's own (PIP_INDEX_URL, ...) go in
 """
 
 import argparse
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,12 +22,12 @@ import cv2
 import grpc
 import httpx
 import numpy as np
+from try_secured import try_secured
+from try_stack import ROOT, Compose, StackError, check, count, log, run, say, stack, wait
 
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 
-ROOT = Path(__file__).parents[1]
-PROJECT = "depth-try"
 SERVICE_IMAGE, TRAINING_IMAGE = "depth-service:cpu", "depth-training:latest"
 BUILD_ARGUMENTS = (
     *("BASE", "TORCH_INDEX", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST"),
@@ -43,10 +40,6 @@ ORDERS = {"http": "POST /v1/depth 200", "grpc": "Predict OK"}
 SINGLES = 5
 
 
-class StackError(Exception):
-    """Something was not as it should be."""
-
-
 def main() -> int:
     """Try everything; 1 where something failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -57,8 +50,11 @@ def main() -> int:
         if not arguments.no_build:
             build_images(figures)
         measure_images(figures)
-        with tempfile.TemporaryDirectory(prefix="depth-try-") as folder, stack(figures) as compose:
-            use(compose, Path(folder), figures)
+        with tempfile.TemporaryDirectory(prefix="depth-try-") as made:
+            (folder := Path(made)).chmod(0o755)
+            with stack(Compose(), figures) as compose:
+                use(compose, folder, figures)
+            try_secured(folder, make_photo())
     except StackError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
@@ -69,7 +65,6 @@ def main() -> int:
 def use(compose: "Compose", folder: Path, figures: dict[str, object]) -> None:
     """Use a stack that is up: ask, look into Prometheus, stop under load."""
     photo = folder / "photo.jpg"
-    folder.chmod(0o755)
     photo.write_bytes(make_photo())
     ask_both_doors(compose, photo.read_bytes())
     look_into_prometheus(compose)
@@ -123,59 +118,6 @@ def measure_images(figures: dict[str, object]) -> None:
 
 
 # The stack
-
-
-class Compose:
-    """A project of our own, on ports that nobody else has."""
-
-    def __init__(self) -> None:
-        self.ports = {name: free_port() for name in ("HTTP", "GRPC", "PROMETHEUS", "GRAFANA")}
-        published = {f"PUBLISH_{name}": f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        self._environment = {**os.environ, **published, "COMPOSE_PROJECT_NAME": PROJECT}
-        self.command = compose_command()
-
-    def __call__(self, *words: str) -> str:
-        """Run a compose command on the CPU stack."""
-        return run(*self.command, "--profile", "cpu", *words, environment=self._environment)
-
-    def container(self, service: str) -> str:
-        """Return the identifier of a service's container."""
-        return (
-            self("ps", "--quiet", "--all", service)
-            if self.command[-1] == "compose"
-            else self("ps", "-q", service)
-        )
-
-
-@contextlib.contextmanager
-def stack(figures: dict[str, object]) -> Iterator[Compose]:
-    """Bring the CPU stack up until its health checks pass; take it down whatever happens."""
-    compose = Compose()
-    services = ["depth-cpu", "prometheus"]
-    if there("GRAFANA_IMAGE", "grafana/grafana:12.1.0"):
-        services.append("grafana")
-    else:
-        say("there is no image of Grafana here: the stack goes without")
-    try:
-        started_at = time.monotonic()
-        compose("up", "--no-build", "--detach", *services)
-        for service in services:
-            wait(lambda name=service: health(compose.container(name)) == "healthy", f"{service} is healthy")
-            figures[f"{service} healthy after s"] = round(time.monotonic() - started_at, 1)
-        for line in log(compose):
-            if line["message"] == "ready":
-                figures["service ready after s"] = line["after_s"]
-        yield compose
-    except StackError:
-        print(compose("logs", "--tail", "30"), file=sys.stderr)
-        raise
-    finally:
-        compose("down", "--volumes", "--remove-orphans", "--timeout", "35")
-        left = run(
-            "docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"
-        )
-        check(not left, f"containers are left: {left}")
-        say("everything is down")
 
 
 def ask_both_doors(compose: Compose, photo: bytes) -> None:
@@ -254,87 +196,12 @@ def stop_under_load(compose: Compose, photo: Path, figures: dict[str, object]) -
     check(status == "0", f"the service ended with status {status}")
 
 
-# Small things
-
-
 def make_photo() -> bytes:
     """Return a JPEG of KITTI's size: a road, a sky and some texture."""
     rows = np.linspace(0, 1, 375)[:, None, None]
     noise = np.random.default_rng(0).normal(0, 18, (375, 1242, 3))
     picture = np.where(rows < 0.45, (235, 206, 160), (90, 95, 100)) * (0.7 + 0.3 * rows) + noise
     return cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8))[1].tobytes()
-
-
-def log(compose: Compose) -> list[dict]:
-    """Return what the service has logged."""
-    said = run("docker", "logs", compose.container("depth-cpu"), errors=True)
-    return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-
-
-def count(compose: Compose, message: str) -> int:
-    """Return how often the service has logged a message."""
-    return sum(line["message"] == message for line in log(compose))
-
-
-def health(container: str) -> str:
-    """Return what the engine says of a container's health."""
-    state = json.loads(run("docker", "inspect", "-f", "{{json .State}}", container))
-    check(state["Running"], f"{container} ended with status {state['ExitCode']}")
-    return str(state["Health"]["Status"])
-
-
-def there(variable: str, default: str) -> bool:
-    """Return whether an image is here, or can be pulled."""
-    image = os.environ.get(variable, default)
-    here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
-    return (
-        here.returncode == 0
-        or not subprocess.run(
-            ["docker", "pull", "--quiet", image], capture_output=True, check=False
-        ).returncode
-    )
-
-
-def compose_command() -> Sequence[str]:
-    """Return how Compose is called here: as a plugin, or as the program of old."""
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def wait(until: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
-    """Wait until something is so."""
-    ends_at = time.monotonic() + timeout_s
-    while not until():
-        check(time.monotonic() < ends_at, f"after {timeout_s:g} s it was not so that {what}")
-        time.sleep(0.5)
-    say(what)
-
-
-def run(*command: str, environment: dict[str, str] | None = None, errors: bool = False) -> str:
-    """Run a command and return what it printed."""
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StackError(
-            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-        )
-    return (done.stdout + done.stderr * errors).strip()
-
-
-def check(right: bool, otherwise: str) -> None:
-    """Fail where something is not right."""
-    if not right:
-        raise StackError(otherwise)
-
-
-def say(what: str) -> None:
-    """Say what was seen."""
-    print(what, flush=True)
 
 
 if __name__ == "__main__":
