@@ -1,11 +1,14 @@
 """Build both images, bring the CPU stack up, use it, stop it under load, and take everything down again.
 
+Then likewise with keys and TLS (`try_secured.py`), and two containers train one network (`try_training.py`).
+
     python docker/try.py              # builds first
     python docker/try.py --no-build   # with the images that are there
 
-It needs a Docker engine, Compose, and this package installed for development. It says what it saw, ends with
-sizes and times, and fails where anything was not as it should be. The variables of docker-compose.yml hold
-here too (PROMETHEUS_IMAGE, BASE, ...), and pip's own (PIP_INDEX_URL, ...) go into the builds.
+It needs a Docker engine, Compose, openssl, and this package installed for development. It says what it saw,
+ends with sizes and times, and fails where anything was not as it should be. The variables of
+docker-compose.yml hold here too (PROMETHEUS_IMAGE, BASE, ...), and pip's own (PIP_INDEX_URL, ...) go into the
+builds, which use whatever builder `docker build` uses (DOCKER_BUILDKIT).
 """
 
 import argparse
@@ -16,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import cv2
@@ -24,6 +28,7 @@ import httpx
 import numpy as np
 from try_secured import try_secured
 from try_stack import ROOT, Compose, StackError, check, count, log, run, say, stack, wait
+from try_training import try_training
 
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
@@ -55,6 +60,7 @@ def main() -> int:
             with stack(Compose(), figures) as compose:
                 use(compose, folder, figures)
             try_secured(folder, make_photo())
+            try_training(folder, TRAINING_IMAGE, figures)
     except StackError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
@@ -142,10 +148,12 @@ def look_into_prometheus(compose: Compose) -> None:
     """Find in Prometheus's own API what was just asked, and the alert rules."""
     with httpx.Client(base_url=f"http://127.0.0.1:{compose.ports['PROMETHEUS']}", timeout=30) as client:
 
-        def ask(path: str, **parameters: str) -> dict[str, list[dict]]:
-            answer: dict = client.get(f"/api/v1/{path}?{urlencode(parameters)}").raise_for_status().json()
+        def ask(path: str, **parameters: str) -> dict[str, list[dict[str, Any]]]:
+            answer: dict[str, Any] = (
+                client.get(f"/api/v1/{path}?{urlencode(parameters)}").raise_for_status().json()
+            )
             check(answer["status"] == "success", f"Prometheus answered {answer}")
-            return answer["data"]
+            return dict(answer["data"])
 
         def counted() -> bool:
             found = ask("query", query='sum by (door) (depth_request_seconds_count{outcome="ok"})')["result"]

@@ -20,7 +20,10 @@ from service.auth import hash_key, new_key
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 
-FILES = ("docker/compose.secured.yml",)
+FILES = (
+    "docker-compose.yml",
+    "docker/compose.secured.yml",
+)
 NAMES = "subjectAltName=DNS:depth,DNS:localhost,IP:127.0.0.1"
 """Prometheus asks for the first; we ask for the last."""
 USER = 10001

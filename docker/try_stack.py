@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "depth-try"
@@ -25,17 +26,24 @@ class Compose:
     """A project of our own, on ports that nobody else has.
 
     Args:
-        files: What is read beside, and after, docker-compose.yml.
+        files: What is read, one over the other.
         variables: Beside, and stronger than, those of the shell.
+        project: What its containers are known by.
     """
 
-    def __init__(self, files: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[str] = ("docker-compose.yml",),
+        variables: Mapping[str, str] | None = None,
+        project: str = PROJECT,
+    ) -> None:
+        self.project = project
         self.ports = {name: free_port() for name in ("HTTP", "GRPC", "PROMETHEUS", "GRAFANA")}
         published = {f"PUBLISH_{name}": f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        ours = {**published, **(variables or {}), "COMPOSE_PROJECT_NAME": PROJECT}
+        ours = {**published, **(variables or {}), "COMPOSE_PROJECT_NAME": project}
         self._environment = {**os.environ, **ours}
         self.command = compose_command()
-        self._files = [word for file in ("docker-compose.yml", *files) for word in ("-f", file)]
+        self._files = [word for file in files for word in ("-f", file)]
 
     def __call__(self, *words: str) -> str:
         """Run a compose command on the CPU stack."""
@@ -72,15 +80,19 @@ def stack(compose: Compose, figures: dict[str, object]) -> Iterator[Compose]:
         print(compose("logs", "--tail", "30"), file=sys.stderr)
         raise
     finally:
-        compose("down", "--volumes", "--remove-orphans", "--timeout", "35")
-        left = run(
-            "docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"
-        )
-        check(not left, f"containers are left: {left}")
-        say("everything is down")
+        take_down(compose)
 
 
-def log(compose: Compose) -> list[dict]:
+def take_down(compose: Compose) -> None:
+    """Stop what runs, and see that no container is left."""
+    compose("down", "--volumes", "--remove-orphans", "--timeout", "35")
+    ours = f"label=com.docker.compose.project={compose.project}"
+    left = run("docker", "ps", "--all", "--quiet", "--filter", ours)
+    check(not left, f"containers are left: {left}")
+    say("everything is down")
+
+
+def log(compose: Compose) -> list[dict[str, Any]]:
     """Return what the service has logged."""
     said = run("docker", "logs", compose.container("depth-cpu"), errors=True)
     return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
