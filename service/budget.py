@@ -3,7 +3,7 @@
 It does not know whose bytes they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.errors import Overloaded
@@ -17,28 +17,31 @@ class ByteBudget:
 
     Args:
         max_bytes: How many there are.
+        on_refusal: Told, whenever there are not enough left, of the door that wanted them.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, on_refusal: Callable[[str], None] = lambda door: None) -> None:
         self._max_bytes = max_bytes
+        self._on_refusal = on_refusal
         self.held_bytes = 0
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """Open a request's share; all of it is given back at the end."""
-        share = Share(self)
+    def share(self, door: str) -> Iterator["Share"]:
+        """Open the share of a request that came through a door; all of it is given back at the end."""
+        share = Share(self, door)
         try:
             yield share
         finally:
             self.held_bytes -= share.held_bytes
 
-    def take(self, amount: int) -> None:
-        """Take bytes out.
+    def take(self, amount: int, door: str) -> None:
+        """Take bytes out, for a request that came through a door.
 
         Raises:
             Overloaded: There are not that many left.
         """
         if self.held_bytes + amount > self._max_bytes:
+            self._on_refusal(door)
             raise Overloaded("too much is being uploaded at once", retry_after_s=_RETRY_AFTER_S)
         self.held_bytes += amount
 
@@ -46,11 +49,11 @@ class ByteBudget:
 class Share:
     """What one request has taken."""
 
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
+    def __init__(self, budget: ByteBudget, door: str) -> None:
+        self._budget, self._door = budget, door
         self.held_bytes = 0
 
     def take(self, amount: int) -> None:
         """Take more."""
-        self._budget.take(amount)
+        self._budget.take(amount, self._door)
         self.held_bytes += amount

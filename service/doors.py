@@ -21,6 +21,9 @@ from service.settings import Settings
 from service.streaming import Frame, OpenStreams, StreamOptions
 from service.tracing import Tracing
 
+TOO_MANY_BYTES = "too_many_bytes"
+"""Why a body is refused for which there is no room. Its sender is told `overloaded`, as of a full queue."""
+
 
 class Calls:
     """Counts what is being answered, for those who wait until nothing is."""
@@ -72,7 +75,9 @@ class Doors:
         self.keyring = keyring or Keyring()
         self.tracing = tracing or Tracing()
         self.streams = OpenStreams(settings.max_streams)
-        self.budget = ByteBudget(settings.max_bodies_bytes)
+        self.budget = ByteBudget(
+            settings.max_bodies_bytes, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_BYTES)
+        )
         metrics.open_streams.set_function(lambda: len(self.streams))
         metrics.open_streams_limit.set(settings.max_streams)
         metrics.held_body_bytes.set_function(lambda: self.budget.held_bytes)
@@ -87,7 +92,7 @@ class Doors:
 
         Args:
             door: Which door refused it.
-            reason: The error's code: one of a few fixed words.
+            reason: The error's code, or what hides behind it: one of a few fixed words.
         """
         self.metrics.requests_rejected.labels(door, reason).inc()
 
@@ -128,7 +133,7 @@ class Doors:
         async def answer(frame: Frame, adjust: Adjust | None) -> DepthAnswer:
             deadline_s = self.deadline_s(timeout_s)
             caller.charge(1)
-            with self.budget.share() as share:
+            with self.budget.share(door) as share:
                 share.take(len(frame.image))
                 request = replace(
                     wanted,

@@ -92,7 +92,7 @@ class InferEndpoint:
         settings = self._doors.settings
         remaining_ms = read_number(headers.get(_DEADLINE), "X-Request-Deadline-Ms")
         deadline_s = self._doors.deadline_s(None if remaining_ms is None else remaining_ms / 1e3)
-        with self._doors.budget.share() as share:
+        with self._doors.budget.share(DOOR) as share:
             body = await read_request_body(
                 receive, headers, share, settings, max_bytes=settings.max_body_bytes
             )
@@ -185,7 +185,7 @@ class _Repository:
         """Check the key, then read the body, which may be empty."""
         key = bearer_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
         self._admin_key.check(key)
-        with self._doors.budget.share() as share:
+        with self._doors.budget.share(DOOR) as share:
             body = await read_request_body(
                 request.receive, request.headers, share, self._doors.settings, max_bytes=_MOST_ADMIN_BYTES
             )

@@ -175,7 +175,7 @@ class InferenceCalls(GRPCInferenceServiceServicer):
         """Answer a request of a stream; what fails is told in its place, under its id."""
         request = cast(_Asked, asked).request
         try:
-            with self._doors.budget.share() as share:
+            with self._doors.budget.share(DOOR) as share:
                 share.take(sum(map(len, request.raw_input_contents)))
                 answer = await self._infer(request, self._doors.deadline_s(None), final=True)
         except ServiceError as error:

@@ -52,7 +52,7 @@ class DepthEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, ask the engine, answer; give up when the client does."""
         current_caller.get().charge(1)
-        with self._doors.budget.share() as share:
+        with self._doors.budget.share(DOOR) as share:
             upload = await _read_upload(self._doors, scope, receive, share, max_images=1)
             request = DepthRequest(
                 image=upload.images[0],
@@ -74,7 +74,7 @@ class BatchEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, ask the engine for all at once, answer in the same order."""
         max_images = self._doors.settings.max_images_per_call
-        with self._doors.budget.share() as share:
+        with self._doors.budget.share(DOOR) as share:
             upload = await _read_upload(self._doors, scope, receive, share, max_images=max_images)
             current_caller.get().charge(len(upload.images))
             options = depth_options(upload.pairs)

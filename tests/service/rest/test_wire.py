@@ -96,6 +96,8 @@ async def test_bodies_together_have_a_bound_and_give_back_what_they_held() -> No
         assert (await first).status_code == 200
         assert (await client.post("/v1/depth", content=b"x" * 100)).status_code == 200
     assert doors.budget.held_bytes == 0
+    counted = {"door": "http", "reason": "too_many_bytes"}
+    assert doors.metrics.registry.get_sample_value("depth_requests_rejected_total", counted) == 1
 
 
 async def test_a_client_that_hangs_up_frees_its_place() -> None:
