@@ -8,7 +8,7 @@ import asyncio
 from starlette.types import Message, Receive, Scope, Send
 
 from service.doors import Doors
-from service.rest.errors import ErrorAnswer, ErrorForm
+from service.rest.errors import ClientGone, ErrorAnswer, ErrorForm
 
 _LINGER_S = 2.0
 """How long a refused body is still read: closing at once would throw our answer away with it (TCP resets)."""
@@ -47,14 +47,21 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message out, with the headers that every answer has."""
+        """Pass a message out, with the headers that every answer has.
+
+        Raises:
+            ClientGone: The connection broke before, or while it waited for its turn.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *self._common_headers()]
         elif message["type"] == "websocket.accept":
             self.status = 101
             message["headers"] = [*message.get("headers", ()), *self._common_headers()]
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            raise ClientGone from None
 
     async def refuse(self, answer: ErrorAnswer) -> None:
         """Answer with an error."""

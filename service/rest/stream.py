@@ -55,8 +55,6 @@ class StreamEndpoint:
                     raise ClientGone from None
                 answering.cancel()
                 raise
-            except OSError:
-                raise ClientGone from None  # the connection broke while an answer was on its way
             await send({"type": "websocket.close", "code": code})
 
     def _open(self, scope: Scope, frames: "_Frames") -> FrameStream[DepthAnswer]:

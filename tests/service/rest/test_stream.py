@@ -258,3 +258,21 @@ async def test_a_bad_frame_is_the_frame_s_error_not_the_stream_s() -> None:
             await socket.send(b"junk")
             reading = await told(socket)
             assert (reading["frame"], reading["error"]["code"]) == (number, "invalid_image")
+
+
+async def test_a_client_who_leaves_when_only_the_goodbye_is_left_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    doors = make_doors(EchoEngine())
+    async with stream(doors, "format=npy", max_size=None) as socket:
+        socket.transport.pause_reading()
+        await socket.send(
+            b"x" * 16_000_000
+        )  # its answer is more than what sockets hold for who does not read
+        await socket.send("end")
+        await asyncio.sleep(0.5)
+        socket.transport.abort()
+        while len(doors.streams):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
