@@ -15,6 +15,8 @@ _WEIGHT, _DEVIATION_WEIGHT = 1 / 8, 1 / 4
 """Of the newest measurement in the moving averages of ratio and deviation; TCP's, as is the next."""
 _DEVIATIONS = 4
 """Above the mean: nearly nothing takes longer."""
+_LEAST_DEVIATION = 1 / 16
+"""To reckon with, however quiet it was lately: whoever shares the machine may wake at any time."""
 _LARGEST = 4.0
 """What a measurement counts for at most: a machine that stood still once is not expected to do so again."""
 
@@ -33,7 +35,8 @@ class Forecast:
 
     def within_s(self, predicted_s: float) -> float:
         """Return the time to reckon with; never less than was predicted."""
-        return predicted_s * max(1.0, self._ratio + _DEVIATIONS * self._deviation)
+        margin = _DEVIATIONS * max(_LEAST_DEVIATION, self._deviation)
+        return predicted_s * max(1.0, self._ratio + margin)
 
     @contextmanager
     def tested(self, predicted_s: float) -> Iterator[None]:
