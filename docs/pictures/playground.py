@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 DESKTOP = {"viewport": {"width": 1360, "height": 850}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-MOST_BYTES = 300_000
+QUALITY, MOST_BYTES = 90, 300_000
 WARM_UP = 3
 """What is timed should not be the first thing that the network ever saw."""
 
@@ -49,11 +49,10 @@ def served() -> Iterator[str]:
 
 
 def keep(page: Any, name: str) -> None:
-    """Write what is seen as a PNG of few colours, which hardly shows and is a third of the size."""
+    """Write what is seen as WebP: a quarter of a PNG's size, and no fewer colours."""
     picture = Image.open(io.BytesIO(page.screenshot(timeout=200_000))).convert("RGB")
-    path = HERE / f"playground-{name}.png"
-    palette = picture.quantize(256)
-    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    path = HERE / f"playground-{name}.webp"
+    picture.save(path, quality=QUALITY, method=6)
     size = path.stat().st_size
     print(f"{path.name}: {size / 1000:.0f} kB")
     if size > MOST_BYTES:
@@ -101,7 +100,8 @@ def photograph(browser: Any, url: str) -> None:
         page.get_by_role("tab", name="Beside").click()
         point(page, 0.63, 0.7)
         keep(page, "dark")
-        page.set_viewport_size({"width": 1200, "height": 760})
+        page.get_by_label("Far").fill("45")  # without the sky, which would hide the street
+        page.get_by_label("Far").press("Enter")
         page.get_by_role("tab", name="3-D").click()
         page.wait_for_selector("#cloud[data-points]")
         page.wait_for_timeout(3000)  # without a graphics card half a million points take their time
