@@ -20,6 +20,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 
+from model.predictor import Predictor
 from service.rest.openapi import DESCRIPTION
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
@@ -55,6 +56,13 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         DEPTH_MAX_IMAGE_PIXELS=1_000_000,
     ) as running_process:
         yield running_process
+
+
+@pytest.fixture(scope="module")
+def predictor(process: Process, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """The eager network of the same weights."""
+    checkpoint = tmp_path_factory.mktemp("eager") / "tiny.safetensors"
+    return Predictor.from_checkpoint(write_checkpoint(checkpoint, metres_per_unit=1.0))
 
 
 def figure(process: Process, name: str, **labels: str) -> float:
@@ -118,11 +126,56 @@ def test_what_is_stored_times_the_scale_is_the_depth(process: Process) -> None:
         assert np.abs(depth - maps["npy"]).max() <= 2.1e-3
 
 
-def test_every_kind_of_photograph_is_read(process: Process) -> None:
-    for kind in ("JPEG", "PNG", "WEBP"):
-        answer = httpx.post(f"{process.url}/v1/depth?size=model&format=npy", content=photo(kind))
-        assert answer.status_code == 200
-        assert np.load(io.BytesIO(answer.content)).ndim == 2
+def saved(pixels: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    pixels.save(file, kind, **options)
+    return file.getvalue()
+
+
+def kinds() -> dict[str, tuple[bytes, np.ndarray]]:
+    """Photographs of every kind that is taken, each with the upright RGB that it means."""
+    rgb = np.asarray(Image.open(io.BytesIO(photo("PNG"))))
+    grey = np.asarray(Image.fromarray(rgb).convert("L"))
+    veil = np.linspace(0, 255, WIDTH).astype(np.uint8)[None].repeat(HEIGHT, axis=0)
+    seen = np.round(rgb * (veil[..., None] / 255) + 255 - veil[..., None]).astype(np.uint8)
+    veiled = Image.fromarray(np.dstack([rgb, veil]))
+    ink = Image.fromarray(rgb).convert("CMYK")
+    lying = Image.Exif()
+    lying[0x0112] = 6  # to be turned by a quarter, clockwise
+    exact = {"lossless": True, "exact": True}
+    return {
+        "JPEG": (saved(Image.fromarray(rgb), "JPEG", quality=100), rgb),
+        "WebP": (saved(Image.fromarray(rgb), "WEBP", quality=100), rgb),
+        "lossless WebP": (saved(Image.fromarray(rgb), "WEBP", lossless=True), rgb),
+        "grey JPEG": (saved(Image.fromarray(grey), "JPEG", quality=100), grey[..., None].repeat(3, axis=2)),
+        "16-bit PNG": (
+            saved(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+            grey[..., None].repeat(3, axis=2),
+        ),
+        "PNG with transparency": (saved(veiled, "PNG"), seen),
+        "WebP with transparency": (saved(veiled, "WEBP", **exact), seen),
+        "CMYK JPEG": (saved(ink, "JPEG", quality=100), np.asarray(ink.convert("RGB"))),
+        "JPEG on its side": (
+            saved(Image.fromarray(rgb), "JPEG", quality=100, exif=lying),
+            np.ascontiguousarray(np.rot90(rgb, -1)),
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_of_photograph_is_read_alike_by_both_doors_and_as_it_was_meant(
+    process: Process, predictor: Predictor, kind: str
+) -> None:
+    image, meant = kinds()[kind]
+    over_http = httpx.post(f"{process.url}/v1/depth?format=npy", content=image)
+    assert over_http.status_code == 200, over_http.text
+    with grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel:
+        asked = pb.PredictRequest(image=image, options=pb.Options(format=pb.FORMAT_NPY))
+        assert DepthStub(channel).Predict(asked).data == over_http.content
+    depth = np.load(io.BytesIO(over_http.content))
+    [expected] = predictor.predict([meant])
+    assert depth.shape == expected.shape
+    assert np.median(np.abs(depth - expected) / expected) < 0.02
 
 
 @pytest.mark.parametrize(
