@@ -29,6 +29,14 @@ def test_nothing_is_wider_than_the_screen(browser: Any, service: Process, width:
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 390, 650, 1360])
+def test_the_picture_fills_its_place_from_edge_to_edge(browser: Any, service: Process, width: int) -> None:
+    with opened(browser, service.url, viewport={"width": width, "height": 844}) as page:
+        page.wait_for_function("() => document.getElementById('depth').width === 1280")
+        place, picture = (page.locator(name).bounding_box() for name in ("#stage", "#depth"))
+        assert place["height"] == pytest.approx(picture["height"], abs=0.5)
+
+
 def test_on_a_phone_a_finger_reads_distances_and_large_enough_buttons(browser: Any, service: Process) -> None:
     with opened(browser, service.url, **PHONE) as page:
         show(page, halves())
