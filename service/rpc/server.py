@@ -25,6 +25,8 @@ _ANSWER_BYTES = 1 << 30
 _ENVELOPE_BYTES = 65_536
 """What a message may hold beside its image."""
 _LAST_BYTES_S = 0.5
+_PING_MS = 10_000
+"""How long a peer may leave a ping unanswered."""
 _HEARD_S = 0.2
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _SERVICE = pb.DESCRIPTOR.services_by_name["Depth"].full_name
@@ -134,7 +136,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         # A peer that vanished without a word is noticed, and its calls cancelled.
         ("grpc.keepalive_time_ms", round(settings.stalled_peer_s * 1e3)),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", _PING_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_MS),  # or the first of them is waited for a minute
         # Clients may do the same to us without being taken for attackers.
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
