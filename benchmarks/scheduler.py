@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import datetime
 import os
+import shlex
 import statistics
 import sys
 import tempfile
@@ -231,7 +232,7 @@ def report(description: str, rows: Sequence[Row], seconds: float, load: float) -
     head = f"""\
 # What the scheduler adds to a request
 
-Measured on {datetime.date.today().isoformat()} by `python benchmarks/scheduler.py`.
+Measured on {datetime.date.today().isoformat()} by `python {shlex.join(sys.argv)}`.
 
 - {processor()}, {os.cpu_count()} cores; load average before: {load:.1f}
 - {description}; batches of up to 64; nobody waits for company

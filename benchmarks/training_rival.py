@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import datetime
 import os
+import shlex
 import statistics
 import sys
 import time
@@ -212,7 +213,7 @@ def report(taken: dict[str, list[float]], size: int, config: TrainConfig, load: 
     head = f"""\
 # A training step beside a plain one
 
-Measured on {datetime.date.today().isoformat()} by `python benchmarks/training_rival.py`.
+Measured on {datetime.date.today().isoformat()} by `python {shlex.join(sys.argv)}`.
 
 - {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}; load
   average before: {load:.1f}
