@@ -2,8 +2,9 @@
 
     python -m benchmarks.rivals [--quick]
 
-What was measured is appended to results.jsonl as it comes, and a cell that is there is not measured again:
-after an interruption the same command goes on. `--again` forgets what is there.
+What was measured is appended to results.jsonl as it comes, and a cell that is there is not measured again
+unless other processes disturbed it: after an interruption the same command goes on. `--again` forgets what
+is there.
 """
 
 import argparse
@@ -19,10 +20,10 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.machine import processor
-from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_last, read_outcomes
+from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_last, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import ARMS, NAMES, RIVALS, Contender
 from benchmarks.rivals.environments import CACHE, HERE, ROOT, make, versions
-from benchmarks.rivals.limit import describe, measure_limit
+from benchmarks.rivals.limit import cores, describe, measure_limit
 from benchmarks.rivals.load import Pace
 from benchmarks.rivals.measure import Bench
 from benchmarks.rivals.photographs import PAYLOADS, photographs
@@ -51,7 +52,7 @@ def setting(servers: Sequence[str]) -> dict[str, object]:
     commit = subprocess.run(git, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "kernel": os.uname().release,
         "python": sys.version.split()[0],
         "commit": commit,
@@ -75,7 +76,7 @@ def measure_all(arguments: argparse.Namespace, results: Path) -> None:
             limits[f"{payload} {wanted}"] = describe(limit)
         append(results, json.dumps({"limit": limits}))
     for round_ in range(1 if arguments.quick else arguments.rounds):
-        there = {outcome.cell for outcome in read_outcomes(results) if outcome.round == round_}
+        there = undisturbed(read_outcomes(results), round_, cores())
         for contender, group in grouped(cells, round_):
             missing = [cell for cell in group if cell not in there]
             for _ in range(_ATTEMPTS):

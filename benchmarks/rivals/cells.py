@@ -4,7 +4,7 @@ It does not know how a cell is measured.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class Outcome:
     processes: int
     at: str
 
+    def others_share(self, cores: int) -> float:
+        """Return the share of the cores' time that neither the server nor the client had."""
+        return self.others_cpu_s / self.seconds / cores
+
     def to_json(self) -> str:
         """Return one line."""
         return json.dumps({"outcome": asdict(self)})
@@ -63,6 +67,8 @@ class Outcome:
 
 
 CONCURRENCIES = (1, 4, 16, 64)
+BUSY = 0.05
+"""More of the cores than this in other hands, and a cell is measured again, or its figure is marked."""
 
 
 def plan(servers: Sequence[str] = NAMES) -> Iterator[Cell]:
@@ -105,6 +111,11 @@ def read_outcomes(path: Path) -> list[Outcome]:
             outcome = Outcome.from_json(told["outcome"])
             found[outcome.cell, outcome.round] = outcome
     return list(found.values())
+
+
+def undisturbed(outcomes: Iterable[Outcome], round_: int, cores: int) -> set[Cell]:
+    """Return the cells of a round that need not be measured again."""
+    return {each.cell for each in outcomes if each.round == round_ and each.others_share(cores) <= BUSY}
 
 
 def read_last(path: Path, kind: str) -> dict[str, Any]:

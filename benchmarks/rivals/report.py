@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals.answers import MEAN_ERROR, TAIL_ERROR
-from benchmarks.rivals.cells import CONCURRENCIES, Cell, Outcome, read_last, read_outcomes
+from benchmarks.rivals.cells import BUSY, CONCURRENCIES, Cell, Outcome, read_last, read_outcomes
 from benchmarks.rivals.contenders import NAMES
 from benchmarks.rivals.summary import Duel, Spread, Summaries, duels, summarise
 
@@ -24,8 +24,6 @@ ARM_TITLES = {
 }
 WANTED = {"same": 1.3, "any": 1.0, "eager": 4.0, "lone": 1.0, "limit": 0.9}
 """What was aimed at, as ratios; for `lone` the largest that will do, for the others the smallest."""
-BUSY = 0.05
-"""More of the cores than this in other hands, and a figure is marked."""
 LIMIT = """\
 What the cores could answer if there were no server: each core decodes, predicts (with one thread, in
 batches of the best size) and encodes as our service does, all cores at once, and nothing else. The
@@ -45,8 +43,9 @@ METHOD = f"""\
 - Every server is started anew for each round and warmed up; each cell is warmed up again until as many
   answers came as there are connections. Rounds begin with another server each. Figures are medians of
   the rounds, in brackets the lowest and the highest.
-- A star says that other processes had more than {BUSY:.0%} of the cores in one of the rounds. Processor
-  time and memory (proportional set size) are those of all of a server's processes.
+- A cell is measured again, by the next run of the command, if other processes had more than {BUSY:.0%} of the
+  cores meanwhile; a star says that they still had. Processor time and memory (proportional set size) are
+  those of all of a server's processes.
 - Rivals: `servers/with_*.py`, with a worker for each core (the network's threads divided among them),
   batches of up to 4, and the least waiting for a batch that they allow. Ours: the default settings."""
 

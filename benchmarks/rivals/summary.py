@@ -114,5 +114,5 @@ def _summary(rounds: list[Outcome], cores: int) -> Summary:
         client_ms=median(each.client_cpu_s / each.answers for each in rounds) * 1e3,
         memory_bytes=median(each.memory_bytes for each in rounds),
         processes=max(each.processes for each in rounds),
-        others=max(each.others_cpu_s / each.seconds / cores for each in rounds),
+        others=max(each.others_share(cores) for each in rounds),
     )

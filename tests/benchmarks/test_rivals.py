@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rivals.answers import WrongAnswer, compare, decode_answer
-from benchmarks.rivals.cells import Cell, Outcome, append, plan, read_outcomes
+from benchmarks.rivals.cells import Cell, Outcome, append, plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import NAMES, RIVALS, Contender
 from benchmarks.rivals.limit import Limit
 from benchmarks.rivals.load import Load, Pace, compiled, put_load
@@ -69,6 +69,13 @@ def test_an_outcome_is_read_as_it_was_written_and_the_last_word_counts(tmp_path:
 
 
 # Arithmetic
+
+
+def test_a_cell_that_others_disturbed_is_measured_again() -> None:
+    disturbed = replace(CELL, concurrency=64)
+    found = [outcome(others_cpu_s=0.19), outcome(disturbed, others_cpu_s=0.21), outcome(disturbed, round_=1)]
+    assert undisturbed(found, round_=0, cores=2) == {CELL}
+    assert undisturbed(found, round_=1, cores=2) == {disturbed}
 
 
 def test_a_spread_is_the_median_and_both_ends() -> None:
