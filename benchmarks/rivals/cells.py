@@ -104,12 +104,14 @@ def quick_plan(servers: Sequence[str] = NAMES) -> Iterator[Cell]:
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """Return what was measured; the last word on each cell and round counts."""
+    """Return what was measured: of each cell and round what others disturbed least, the last of equals."""
     found: dict[tuple[Cell, int], Outcome] = {}
     for told in _lines(path):
         if "outcome" in told:
             outcome = Outcome.from_json(told["outcome"])
-            found[outcome.cell, outcome.round] = outcome
+            before = found.get((outcome.cell, outcome.round))
+            if before is None or outcome.others_share(1) <= before.others_share(1):
+                found[outcome.cell, outcome.round] = outcome
     return list(found.values())
 
 

@@ -43,9 +43,9 @@ METHOD = f"""\
 - Every server is started anew for each round and warmed up; each cell is warmed up again until as many
   answers came as there are connections. Rounds begin with another server each. Figures are medians of
   the rounds, in brackets the lowest and the highest.
-- A cell is measured again, by the next run of the command, if other processes had more than {BUSY:.0%} of the
-  cores meanwhile; a star says that they still had. Processor time and memory (proportional set size) are
-  those of all of a server's processes.
+- A round in which other processes had more than {BUSY:.0%} of the cores does not count where there is one
+  without; the next run of the command measures it again. A star says that there was none without.
+  Processor time and memory (proportional set size) are those of all of a server's processes.
 - Rivals: `servers/with_*.py`, with a worker for each core (the network's threads divided among them),
   batches of up to 4, and the least waiting for a batch that they allow. Ours: the default settings."""
 
@@ -134,9 +134,13 @@ def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Mapping
             ratio = ours / limit["per_second"]
             yield (
                 f"| Of the limit, {name}, 16 at a time | {ours:.1f} | {limit['per_second']:.1f} (limit) "
-                f"| {ratio:.2f} | {WANTED['limit']} | {verdict(ratio, WANTED['limit'])} |"
+                f"| {ratio:.2f}{_star(summaries[cell].others > BUSY)} "
+                f"| {WANTED['limit']} | {verdict(ratio, WANTED['limit'])} |"
             )
     yield ""
+    if any(summary.others > BUSY for summary in summaries.values()):
+        yield f"A star: other processes had more than {BUSY:.0%} of the cores while this was measured."
+        yield ""
     yield _correctness(outcomes)
 
 
@@ -161,7 +165,13 @@ def _duel_line(what: str, duel: Duel, wanted: float, *, at_most: bool = False) -
     met = verdict(duel.ratio, wanted, at_most=at_most)
     aim = f"{'at most ' if at_most else ''}{wanted:g}"
     theirs = f"{duel.theirs:.1f} ({TITLES[duel.rival]})"
-    return f"| {what} | {duel.ours:.1f} | {theirs} | {duel.ratio:.2f} | {aim} | {met} |"
+    return (
+        f"| {what} | {duel.ours:.1f} | {theirs} | {duel.ratio:.2f}{_star(duel.disturbed)} | {aim} | {met} |"
+    )
+
+
+def _star(disturbed: bool) -> str:
+    return "*" if disturbed else ""
 
 
 def _throughput(summaries: Summaries, arm: str) -> Iterator[str]:
@@ -215,9 +225,7 @@ def _table(
         ]
         if any(cell in summaries for cell in cells):
             figures = [
-                shown(summaries[cell]) + ("*" if summaries[cell].others > BUSY else "")
-                if cell in summaries
-                else "-"
+                shown(summaries[cell]) + _star(summaries[cell].others > BUSY) if cell in summaries else "-"
                 for cell in cells
             ]
             yield f"| {TITLES[server]} | " + " | ".join(figures) + " |"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from benchmarks.rivals.cells import Cell, Outcome
+from benchmarks.rivals.cells import BUSY, Cell, Outcome
 from benchmarks.rivals.contenders import RIVALS
 
 
@@ -36,7 +36,7 @@ class Summary:
     memory_bytes: float
     processes: int
     others: float
-    """The largest share of the cores' time that somebody else took in any round."""
+    """The largest share of the cores' time that somebody else took in any of these rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class Duel:
     ours: float
     rival: str
     theirs: float
+    disturbed: bool
+    """Whether every round of ours or of theirs was."""
 
     @property
     def ratio(self) -> float:
@@ -58,12 +60,16 @@ Summaries = Mapping[Cell, Summary]
 
 
 def summarise(outcomes: Iterable[Outcome], cores: int) -> dict[Cell, Summary]:
-    """Summarise each cell."""
+    """Summarise each cell, by the rounds that nobody disturbed where there are any."""
     rounds: dict[Cell, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.answers:
             rounds[outcome.cell].append(outcome)
-    return {cell: _summary(each, cores) for cell, each in rounds.items()}
+    quiet = {
+        cell: [outcome for outcome in each if outcome.others_share(cores) <= BUSY]
+        for cell, each in rounds.items()
+    }
+    return {cell: _summary(quiet[cell] or each, cores) for cell, each in rounds.items()}
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -100,7 +106,8 @@ def duels(
         if best is not None:
             mine = summaries[cell]
             value = mine.p50_ms.median if lowest_latency else mine.per_second.median
-            found.append(Duel(cell=cell, ours=value, rival=best[0], theirs=best[1]))
+            others = max(mine.others, summaries[replace(cell, arm=arm, server=best[0])].others)
+            found.append(Duel(cell=cell, ours=value, rival=best[0], theirs=best[1], disturbed=others > BUSY))
     return found
 
 

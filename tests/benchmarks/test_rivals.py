@@ -68,6 +68,13 @@ def test_an_outcome_is_read_as_it_was_written_and_the_last_word_counts(tmp_path:
     ]
 
 
+def test_of_a_cell_that_was_measured_again_the_least_disturbed_counts(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    for disturbed_s in (1.0, 0.2, 0.5):
+        append(path, outcome(others_cpu_s=disturbed_s).to_json())
+    assert read_outcomes(path) == [outcome(others_cpu_s=0.2)]
+
+
 # Arithmetic
 
 
@@ -87,10 +94,16 @@ def test_a_spread_is_the_median_and_both_ends() -> None:
 
 
 def test_a_cell_costs_the_processor_time_of_its_answers() -> None:
-    found = summarise([outcome(), outcome(round_=1, server_cpu_s=5.0, others_cpu_s=1.0)], cores=2)[CELL]
+    found = summarise([outcome(), outcome(round_=1, server_cpu_s=5.0)], cores=2)[CELL]
     assert found.rounds == 2
     assert found.cpu_ms == pytest.approx(40.0)
-    assert found.others == pytest.approx(1.0 / 2.0 / 2)
+
+
+def test_a_disturbed_round_counts_only_where_there_is_no_other() -> None:
+    rounds = [outcome(round_=0, others_cpu_s=1.0), outcome(round_=1, per_second=60.0)]
+    found = summarise(rounds, cores=2)[CELL]
+    assert (found.rounds, found.per_second.median) == (1, 60.0)
+    assert summarise(rounds[:1], cores=2)[CELL].others == pytest.approx(1.0 / 2.0 / 2)
 
 
 def test_ours_is_held_against_the_best_rival_of_each_cell() -> None:
