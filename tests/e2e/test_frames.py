@@ -29,7 +29,7 @@ STUDENT = ROOT / "model" / "pretrained" / "student.safetensors"
 IN_EVERY_FORMAT = int(os.environ.get("DEPTH_TEST_FRAMES_IN_EVERY_FORMAT", "30"))
 """How many frames go through every format, spread evenly; `100000` means all of them."""
 EVERY_FRAME = bool(os.environ.get("DEPTH_TEST_EVERY_FRAME"))
-"""Whether all frames go through both doors, which takes ten minutes of both cores; as few as above otherwise."""
+"""Whether all frames go through both doors, ten minutes of both cores; as few as above otherwise."""
 AT_ONCE = 4
 """So many callers that the service has batches to make."""
 FOV_DEG = 81.0
