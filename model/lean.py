@@ -24,8 +24,6 @@ _BLOCK = 4
 # Row 2i + phase of a doubled image, seen through three taps, is two rows of the image: i - 1 and i in phase
 # 0, i and i + 1 in phase 1. Entry (tap of two, tap of three) says which of the three meet which of the two.
 _PHASES = ([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-_TRANSPOSED = [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
-"""The same seen from row i, which reaches rows 2i - 1 to 2i + 2: (tap of four, tap of three)."""
 
 
 def lean(network: DeployedNet) -> DeployedNet:
@@ -63,10 +61,11 @@ class LeanDecoder(nn.Module):
 
 
 class LeanStage(nn.Module):
-    """A stage whose doubling and second convolution are one transposed convolution.
+    """A stage that convolves the four phases of the doubled image apart, and puts them in their places.
 
     The skip connection, which is not doubled, has a convolution of its own; the sum of both is what one
-    convolution makes of both side by side.
+    convolution makes of both side by side. A transposed convolution would be the same in one operation, but
+    OpenVINO's answer then depends on how many threads share an image, and so on who else is in the batch.
     """
 
     def __init__(self, stage: DecoderStage) -> None:
@@ -75,10 +74,7 @@ class LeanStage(nn.Module):
         doubled = stage.before.out_channels
         out_channels, in_channels = weight.shape[:2]
         self.before = stage.before
-        self.up = nn.ConvTranspose2d(doubled, out_channels, kernel_size=4, stride=2, padding=1)
-        taps = weight.new_tensor(_TRANSPOSED)
-        self.up.weight.data = torch.einsum("td,se,oide->iots", taps, taps, weight[:, :doubled]).contiguous()
-        self.up.bias.data = bias.clone()  # type: ignore[union-attr]
+        self.phases = _phases(weight[:, :doubled], bias)
         self.skip: nn.Conv2d | None = None
         if in_channels > doubled:
             self.skip = nn.Conv2d(in_channels - doubled, out_channels, kernel_size=3, padding=1, bias=False)
@@ -90,7 +86,9 @@ class LeanStage(nn.Module):
         skip: Float[Tensor, "batch _skip_channels 2*height 2*width"] | None,
     ) -> Float[Tensor, "batch _out_channels 2*height 2*width"]:
         """Return the features at half the stride."""
-        after: Tensor = self.up(functional.elu(self.before(features)))
+        features = functional.elu(self.before(features))
+        apart = [phase(_beside(features, number)) for number, phase in enumerate(self.phases)]
+        after = functional.pixel_shuffle(torch.stack(apart, dim=2).flatten(1, 2), 2)
         if self.skip is not None:
             after = after + self.skip(skip)
         return functional.elu(after)
@@ -112,12 +110,9 @@ class LeanLastStage(nn.Module):
             raise ValueError(f"the last stage has {weight.shape[1]} channels to convolve; expected no skip")
         self.before = stage.before
         blocks = _block_kernel(head_weight)
-        self.phases, self.heads = nn.ModuleList(), nn.ModuleList()
+        self.phases, self.heads = _phases(weight, bias), nn.ModuleList()
         for number in range(4):
             row, column = divmod(number, 2)
-            taps = weight.new_tensor(_PHASES[row]), weight.new_tensor(_PHASES[column])
-            phase = torch.einsum("td,se,oide->oits", *taps, weight).contiguous()
-            self.phases.append(_convolution(phase, bias))
             # The head's window begins one row above the block, in phase 1; phase 0 begins with the next.
             own = blocks[:, :, 1 - row :: 2, 1 - column :: 2].contiguous()
             self.heads.append(
@@ -132,11 +127,30 @@ class LeanLastStage(nn.Module):
         blocks: Tensor | None = None
         for number, (phase, head) in enumerate(zip(self.phases, self.heads, strict=True)):
             row, column = divmod(number, 2)
-            decoded = functional.elu(phase(functional.pad(features, (1 - column, column, 1 - row, row))))
+            decoded = functional.elu(phase(_beside(features, number)))
             part = head(functional.pad(decoded, (column, 1 - column, row, 1 - row)))
             blocks = part if blocks is None else blocks + part
         assert blocks is not None  # there are four phases
         return functional.pixel_shuffle(blocks, _BLOCK)
+
+
+def _phases(
+    weight: Float[Tensor, "out_channels in_channels 3 3"], bias: Float[Tensor, " out_channels"]
+) -> nn.ModuleList:
+    """Return a convolution of two taps by two for each phase: even or odd rows, even or odd columns."""
+    phases = nn.ModuleList()
+    for number in range(4):
+        taps = [weight.new_tensor(_PHASES[place]) for place in divmod(number, 2)]
+        phases.append(_convolution(torch.einsum("td,se,oide->oits", *taps, weight).contiguous(), bias))
+    return phases
+
+
+def _beside(
+    features: Float[Tensor, "batch channels height width"], number: int
+) -> Float[Tensor, "batch channels height+1 width+1"]:
+    """Return the features with the row and the column that a phase reaches over the edge."""
+    row, column = divmod(number, 2)
+    return functional.pad(features, (1 - column, column, 1 - row, row))
 
 
 def _block_kernel(

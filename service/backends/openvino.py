@@ -24,7 +24,7 @@ from service.backends.base import BackendError, BackendOptions
 
 _log = logging.getLogger(__name__)
 
-_EXPORT_FORMAT = 2
+_EXPORT_FORMAT = 3
 """Counted up when exports change, so that old ones in the cache are not used."""
 _EXPORT_TIMEOUT_S = 600
 _EXPORT = """

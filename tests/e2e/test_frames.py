@@ -178,7 +178,6 @@ def test_frames_are_answered_by_both_doors_alike_and_as_the_eager_network_answer
     assert tails.max() < 0.2, said  # edges, in bfloat16
 
 
-@pytest.mark.skipif(not EVERY_FRAME, reason="failed once after the last changes, and is not understood yet")
 def test_a_spread_of_frames_is_answered_by_both_doors_alike_in_every_format(
     frames: list[Path], both: Both, eager: Eager
 ) -> None:
