@@ -68,11 +68,12 @@ async def test_no_more_frames_are_in_flight_than_allowed_and_the_sender_is_held_
     engine = EchoEngine()
     engine.gate.clear()
     big = b"x" * 1_000_000
-    async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(10):
+    frames = 200  # many times what sockets and HTTP/2 windows hold between them (8 to 20 of these)
+    async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(30):
         call = await opened(channel)
 
         async def send() -> None:
-            for number in range(20):
+            for number in range(frames):
                 await call.write(frame(number, big))
 
         sending = asyncio.ensure_future(send())
@@ -81,7 +82,7 @@ async def test_no_more_frames_are_in_flight_than_allowed_and_the_sender_is_held_
         assert engine.most_in_flight == 3
         assert not sending.done()
         engine.gate.set()
-        for number in range(20):
+        for number in range(frames):
             assert (await call.read()).frame_id == number
         await sending
     assert engine.most_in_flight <= 3
