@@ -76,6 +76,11 @@ class Card:
         """The largest batch."""
         return self.backend.max_batch
 
+    @property
+    def lanes(self) -> int:
+        """How many batches at once."""
+        return self.backend.lanes
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Sleep and answer."""
         began_s = time.perf_counter()

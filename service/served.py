@@ -154,8 +154,9 @@ class ServedModel:
         options = BatchOptions(
             max_batch=most, max_items=self._settings.queue_items, delay_s=self._settings.batch_delay_s
         )
+        lanes = [worker for worker in self._workers for _ in range(worker.lanes)]
         self._batcher = await self._stack.enter_async_context(
-            Batcher(self._workers, options, cost, on_batch=self._batch_done)
+            Batcher(lanes, options, cost, on_batch=self._batch_done)
         )
         self._metrics.queue_limit.labels(self.name).set(options.max_items)
         self._metrics.batch_limit.labels(self.name).set(options.max_batch)

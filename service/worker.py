@@ -1,12 +1,13 @@
-"""A backend on a thread of its own, watched: one that hangs or keeps failing is replaced by a new one.
+"""A backend on threads of its own, watched: one that hangs or keeps failing is replaced by a new one.
 
-It does not know queues or requests, or what is behind the backend.
+It has a thread for each batch that its backend takes at once. It does not know queues or requests, or what is behind the backend.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -68,6 +69,30 @@ class DeviceThread:
             work()
 
 
+class _Lanes:
+    """A backend, and as many threads as it takes batches at once."""
+
+    def __init__(self, backend: Backend, threads: Sequence[DeviceThread]) -> None:
+        self.backend, self.threads = backend, threads
+        self._idle = list(threads)
+
+    @contextmanager
+    def thread(self) -> Iterator[DeviceThread]:
+        """Take the thread of an idle lane; nobody asks for more than there are."""
+        thread = self._idle.pop()
+        try:
+            yield thread
+        finally:
+            self._idle.append(thread)
+
+    def close(self, *, hung: bool = False) -> None:
+        """End the threads when they have done what they were given; a backend that hangs is left alone."""
+        if not hung:
+            self.threads[0].run(self.backend.close)
+        for thread in self.threads:
+            thread.stop()
+
+
 class Worker:
     """Runs batches on a backend, and rebuilds it when it is lost.
 
@@ -91,8 +116,7 @@ class Worker:
         self._hang_timeout_s = hang_timeout_s
         self._on_change = on_change
         self._failures = 0
-        self._thread: DeviceThread | None = None
-        self._backend: Backend | None = None
+        self._lanes: _Lanes | None = None
         self._available = asyncio.Event()
         self._rebuilding: asyncio.Task[None] | None = None
         self.hung = 0
@@ -101,7 +125,12 @@ class Worker:
     @property
     def backend(self) -> Backend | None:
         """The backend; None while there is none."""
-        return self._backend
+        return None if self._lanes is None else self._lanes.backend
+
+    @property
+    def lanes(self) -> int:
+        """How many batches it takes at once; 0 while there is no backend."""
+        return 0 if self._lanes is None else len(self._lanes.threads)
 
     async def start(self) -> None:
         """Build the backend.
@@ -111,11 +140,12 @@ class Worker:
         """
         thread = DeviceThread(f"device {self._name}")
         try:
-            self._backend = await thread.run(self._build)
+            backend = await thread.run(self._build)
         except BaseException:  # a cancelled start, too, leaves no thread behind
             thread.stop()
             raise
-        self._thread = thread
+        further = [DeviceThread(f"device {self._name} {lane}") for lane in range(1, backend.lanes)]
+        self._lanes = _Lanes(backend, [thread, *further])
         self._failures = 0
         self._available.set()
 
@@ -136,15 +166,16 @@ class Worker:
             InferenceFailed: The backend hung, and is being replaced.
             Exception: Whatever the backend raised.
         """
-        backend, thread = self._backend, self._thread
-        if backend is None or thread is None:
+        lanes = self._lanes
+        if lanes is None:
             raise InferenceFailed("the model's backend was lost")
-        answer = thread.run(lambda: backend.predict(np.stack(items)))
-        done, _ = await asyncio.wait([answer], timeout=timeout_s or self._hang_timeout_s)
+        with lanes.thread() as thread:
+            answer = thread.run(lambda: lanes.backend.predict(np.stack(items)))
+            done, _ = await asyncio.wait([answer], timeout=timeout_s or self._hang_timeout_s)
         if not done:
             answer.cancel()
             self.hung += 1
-            self._lose("hung")
+            self._lose(lanes, "hung")
             raise InferenceFailed("the model's backend did not answer, and is being restarted")
         try:
             disparity = answer.result()
@@ -152,7 +183,7 @@ class Worker:
             if len(items) == 1:
                 self._failures += 1
             if self._failures >= _FAILURES_IN_A_ROW:
-                self._lose("failed")
+                self._lose(lanes, "failed")
             raise
         self._failures = 0
         return list(disparity)
@@ -162,28 +193,23 @@ class Worker:
         self._available.clear()
         if self._rebuilding is not None:
             self._rebuilding.cancel()
-        backend, thread = self._backend, self._thread
-        self._backend = self._thread = None
-        if thread is not None:
-            if backend is not None:
-                thread.run(backend.close)
-            thread.stop()
+        lanes, self._lanes = self._lanes, None
+        if lanes is not None:
+            lanes.close()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, lanes: "_Lanes", reason: str) -> None:
+        if lanes is not self._lanes:
+            return  # a batch beside this one has said so
         logger.error("the backend of %s %s; rebuilding it", self._name, reason)
         self._available.clear()
-        backend, thread = self._backend, self._thread
-        self._backend = self._thread = None
-        if thread is not None:
-            if backend is not None and reason != "hung":
-                thread.run(backend.close)
-            thread.stop()
+        self._lanes = None
+        lanes.close(hung=reason == "hung")
         self._on_change(reason)
         self._rebuilding = asyncio.create_task(self._rebuild())
 
     async def _rebuild(self) -> None:
         pause_s = 0.5
-        while self._backend is None:
+        while self._lanes is None:
             try:
                 await self.start()
             except (BackendError, RuntimeError, OSError, MemoryError) as error:

@@ -36,7 +36,7 @@ class BackendOptions:
 
 
 class Backend(Protocol):
-    """A network on a device. Calls block; one thread at a time."""
+    """A network on a device. Calls block; as many threads at a time as there are lanes."""
 
     @property
     def description(self) -> str:
@@ -58,6 +58,11 @@ class Backend(Protocol):
         """The largest batch that it is worth giving."""
         ...
 
+    @property
+    def lanes(self) -> int:
+        """How many batches it may be given at once: one, unless a second fills what the first leaves idle."""
+        ...
+
     def predict(
         self, images: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float32[np.ndarray, "batch height width"]:
@@ -69,5 +74,5 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Let go of the device, once no batch is under way."""
         ...

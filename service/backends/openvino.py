@@ -10,6 +10,9 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ runpy.run_module("model.export", run_name="__main__", alter_sys=True)
 """
 _MAX_BATCH = 4
 """On two cores a batch of 4 takes nearly four times as long as one image: more only makes others wait."""
+_LANES = 2
+"""A thread that is done with its part of a batch goes on with the next batch, and does not wait for others."""
 
 
 class OpenVinoBackend:
@@ -71,7 +76,11 @@ class OpenVinoBackend:
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"{path} cannot be compiled for this processor: {error}") from error
         self._lone = self._whole.create_infer_request()
-        self._parts = [self._split.create_infer_request() for _ in range(streams)]
+        self._streams = streams
+        self._lanes = [[self._split.create_infer_request() for _ in range(streams)] for _ in range(_LANES)]
+        self._turn = threading.Condition()
+        self._alone = False
+        self._sharing = 0
         for batch in sorted({1, streams, self._max_batch}):
             self.predict(np.zeros((batch, self.height, self.width, 3), np.uint8))
 
@@ -96,31 +105,60 @@ class OpenVinoBackend:
         """The largest batch that it is worth giving."""
         return self._max_batch
 
+    @property
+    def lanes(self) -> int:
+        """How many batches it may be given at once."""
+        return _LANES
+
     def predict(
         self, images: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float32[np.ndarray, "batch height width"]:
         """Return the disparity of RGB images.
 
-        All threads together work on a lone image. A batch is divided among them instead: threads that do not
+        All threads together work on a lone image. Batches are divided among them instead: threads that do not
         wait for each other get more done, and most so while others decode and encode on the same cores.
         """
-        if len(images) < len(self._parts):
-            lone: np.ndarray = self._lone.infer([images], share_inputs=True)[0].copy()
-            return lone
-        parts = np.array_split(images, len(self._parts))
-        for request, part in zip(self._parts, parts, strict=True):
-            request.start_async([part], share_inputs=True)
-        for request in self._parts:
-            request.wait()
-        return np.concatenate([request.results[0] for request in self._parts])
+        with self._place(len(images)) as requests:
+            if requests is None:
+                lone: np.ndarray = self._lone.infer([images], share_inputs=True)[0].copy()
+                return lone
+            parts = np.array_split(images, min(len(images), self._streams))
+            used = requests[: len(parts)]
+            for request, part in zip(used, parts, strict=True):
+                request.start_async([part], share_inputs=True)
+            for request in used:
+                request.wait()
+            return np.concatenate([request.results[0] for request in used])
+
+    @contextmanager
+    def _place(self, size: int) -> Iterator[list[openvino.InferRequest] | None]:
+        """Wait for a place among the batches under way: None is all threads', else the requests of a lane."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._alone and self._lanes)
+            alone = size < self._streams and not self._sharing
+            lane = None if alone else self._lanes.pop()
+            self._alone = alone
+            self._sharing += not alone
+        try:
+            yield lane
+        finally:
+            with self._turn:
+                if lane is None:
+                    self._alone = False
+                else:
+                    self._lanes.append(lane)
+                    self._sharing -= 1
+                self._turn.notify_all()
 
     def memory_bytes(self) -> int:
         """Return 0: the device's memory is the process's own."""
         return 0
 
     def close(self) -> None:
-        """Let the compiled model go."""
-        del self._lone, self._parts, self._whole, self._split
+        """Let the compiled model go, once no batch is under way."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._alone and not self._sharing)
+            del self._lone, self._lanes, self._whole, self._split
 
 
 def default_cache_dir() -> Path:

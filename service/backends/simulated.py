@@ -50,6 +50,7 @@ class SimulatedBackend:
             raise BackendError(str(error)) from error
         self.height, self.width = config.height, config.width
         self.max_batch = options.max_batch or _MAX_BATCH
+        self.lanes = 1
         self.description = f"simulated, {fixed_s * 1e3:g} ms a batch and {per_image_s * 1e6:g} us an image"
         self._fixed_s, self._per_image_s = fixed_s, per_image_s
 

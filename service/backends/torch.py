@@ -81,6 +81,11 @@ class TorchBackend:
         """The largest batch that it is worth giving."""
         return self._max_batch
 
+    @property
+    def lanes(self) -> int:
+        """How many batches it may be given at once."""
+        return 1
+
     def predict(
         self, images: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float32[np.ndarray, "batch height width"]:

@@ -6,7 +6,6 @@ does not know what the pixels mean.
 """
 
 import struct
-import zlib
 
 import numpy as np
 from isal import isal_zlib
@@ -52,5 +51,5 @@ def _filtered(rows: np.ndarray) -> np.ndarray:
 
 
 def _chunk(name: bytes, content: bytes) -> tuple[bytes, ...]:
-    checksum = zlib.crc32(content, zlib.crc32(name))
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(name))
     return struct.pack(">I", len(content)), name, content, struct.pack(">I", checksum)

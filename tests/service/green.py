@@ -22,10 +22,13 @@ class GreenBackend:
 
     def __init__(self, house: "GreenHouse") -> None:
         self._house = house
+        self.lanes = house.lanes
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         self._house.batches.append(len(images))
         self._house.entered.set()
+        if self._house.together is not None:
+            self._house.together.wait(30)
         assert self._house.gate.wait(30)
         if self._house.failing or (images[..., 1] == POISON).any():
             raise ValueError("poison")
@@ -41,7 +44,8 @@ class GreenBackend:
 class GreenHouse:
     """Opens green backends, and holds what they share.
 
-    Clear ``gate`` to make them hang; set ``failing`` to have every batch fail, ``error`` to have none opened.
+    Clear ``gate`` to make them hang; set ``failing`` to have every batch fail, ``error`` to have none opened,
+    ``together`` to have batches wait for each other.
     """
 
     def __init__(self) -> None:
@@ -49,6 +53,8 @@ class GreenHouse:
         self.gate.set()
         self.entered = threading.Event()
         self.failing = False
+        self.lanes = 1
+        self.together: threading.Barrier | None = None
         self.error: Exception | None = None
         self.refused = threading.Event()
         self.opened: list[Path] = []

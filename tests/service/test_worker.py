@@ -1,6 +1,7 @@
 """A backend on its thread: what happens when it hangs, fails, or cannot be rebuilt."""
 
 import asyncio
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -122,3 +123,28 @@ async def test_whoever_closes_it_while_it_rebuilds_ends_the_rebuilding() -> None
     house.error = None
     await asyncio.sleep(0.7)  # longer than the pause before the second attempt
     assert on.backend is None
+
+
+async def test_a_backend_with_two_lanes_is_given_two_batches_at_once() -> None:
+    house = GreenHouse()
+    house.lanes = 2
+    on = worker(house, [])
+    await on.start()
+    house.together = Barrier(2)  # neither ends before the other has begun
+    assert await asyncio.gather(greens(on, 5), greens(on, 6)) == [[5], [6]]
+    await on.close()
+
+
+async def test_two_batches_that_hang_one_backend_are_both_answered_and_cost_it_once() -> None:
+    house, changes = GreenHouse(), []
+    house.lanes = 2
+    on = worker(house, changes, hang_timeout_s=0.1)
+    await on.start()
+    house.gate.clear()
+    answers = await asyncio.gather(greens(on, 1), greens(on, 2), return_exceptions=True)
+    assert all(isinstance(answer, InferenceFailed) for answer in answers)
+    house.gate.set()
+    await asyncio.wait_for(on.available(), 5)
+    assert (changes, on.hung, len(house.opened)) == (["hung", None], 2, 2)
+    assert await asyncio.gather(greens(on, 7), greens(on, 8)) == [[7], [8]]
+    await on.close()

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,31 @@ def test_a_batch_that_is_divided_among_threads_comes_back_whole_and_in_order(
         together = backend.predict(images[places])
         np.testing.assert_allclose(together, [alone[place] for place in places], rtol=FLOAT32_ERROR)
     assert "2 threads" in backend.description
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_batches_that_share_the_threads_have_the_answers_that_they_have_alone(
+    checkpoint: Path, cache_dir: Path, images: np.ndarray, threads: int
+) -> None:
+    backend = opened("openvino", checkpoint, cache_dir, threads=threads)
+    alone = [backend.predict(images[place : place + 1])[0] for place in range(3)]
+    batches = [[0], [1, 2], [2, 1, 0], [1], [0, 1, 2, 2, 1]] * 20
+    with ThreadPoolExecutor(backend.lanes) as pool:
+        together = list(pool.map(lambda places: backend.predict(images[places]), batches))
+    backend.close()
+    for places, answers in zip(batches, together, strict=True):
+        for place, answer in zip(places, answers, strict=True):
+            assert np.array_equal(answer, alone[place])
+
+
+def test_closing_waits_for_the_batch_under_way(checkpoint: Path, cache_dir: Path, images: np.ndarray) -> None:
+    backend = opened("openvino", checkpoint, cache_dir, threads=2)
+    expected = backend.predict(images[:2])
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(backend.predict, images[:2]) for _ in range(2)]
+        wait(answers, return_when=FIRST_COMPLETED)
+        backend.close()
+        assert all(np.array_equal(answer.result(), expected) for answer in answers)
 
 
 def test_openvino_serves_without_torch_in_the_process(checkpoint: Path, cache_dir: Path) -> None:
