@@ -1,6 +1,7 @@
 """A backend on threads of its own, watched: one that hangs or keeps failing is replaced by a new one.
 
-It has a thread for each batch that its backend takes at once. It does not know queues or requests, or what is behind the backend.
+It has a thread for each batch that its backend takes at once. It does not know queues or requests, or what is
+behind the backend.
 """
 
 import asyncio

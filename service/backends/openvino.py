@@ -39,7 +39,7 @@ runpy.run_module("model.export", run_name="__main__", alter_sys=True)
 _MAX_BATCH = 4
 """On two cores a batch of 4 takes nearly four times as long as one image: more only makes others wait."""
 _LANES = 2
-"""A thread that is done with its part of a batch goes on with the next batch, and does not wait for others."""
+"""A thread that is done with its part of a batch goes on with the next, and does not wait for the others."""
 
 
 class OpenVinoBackend:
