@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.machine import processor
-from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_last, read_outcomes, undisturbed
+from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import ARMS, NAMES, RIVALS, Contender
 from benchmarks.rivals.environments import CACHE, HERE, ROOT, make, versions
 from benchmarks.rivals.limit import cores, describe, measure_limit
@@ -67,21 +67,26 @@ def measure_all(arguments: argparse.Namespace, results: Path) -> None:
     cells = list((quick_plan if arguments.quick else plan)(arguments.servers))
     cells = [cell for cell in cells if cell.arm in arguments.arms]
     append(results, json.dumps({"setting": setting(NAMES)}))
-    if not read_last(results, "limit"):
-        limits = {}
-        for payload, wanted in [*((name, "png16") for name in PAYLOADS), ("mixed", "float32")]:
-            paths = [photograph.path for photograph in photographs(CACHE / "photographs", payload)]
-            limit = measure_limit(paths, wanted, 3.0 if arguments.quick else 10.0)
-            print(f"limit, {payload}, {wanted}: {limit.per_second:.1f} a second", flush=True)
-            limits[f"{payload} {wanted}"] = describe(limit)
-        append(results, json.dumps({"limit": limits}))
     for round_ in range(1 if arguments.quick else arguments.rounds):
         there = undisturbed(read_outcomes(results), round_, cores())
         for contender, group in grouped(cells, round_):
             missing = [cell for cell in group if cell not in there]
+            # Right beside what it is compared with: a machine of others' may be slower an hour later.
+            if missing and (contender.name, contender.arm) == ("ours", "openvino"):
+                _measure_limits(round_, results, 2.0 if arguments.quick else 6.0)
             for _ in range(_ATTEMPTS):
                 if missing:
                     missing = _measure_group(bench, contender, missing, round_, results)
+
+
+def _measure_limits(round_: int, results: Path, seconds: float) -> None:
+    limits = {}
+    for payload, wanted in [*((name, "png16") for name in PAYLOADS), ("mixed", "float32")]:
+        paths = [photograph.path for photograph in photographs(CACHE / "photographs", payload)]
+        limit = measure_limit(paths, wanted, seconds)
+        print(f"limit, {payload}, {wanted}: {limit.per_second:.1f} a second", flush=True)
+        limits[f"{payload} {wanted}"] = describe(limit)
+    append(results, json.dumps({"limit": limits, "round": round_}))
 
 
 def _measure_group(

@@ -121,11 +121,16 @@ def undisturbed(outcomes: Iterable[Outcome], round_: int, cores: int) -> set[Cel
 
 
 def read_last(path: Path, kind: str) -> dict[str, Any]:
-    """Return the last record of another kind (`setting`, `limit`); empty where there is none."""
+    """Return the last record of another kind (`setting`); empty where there is none."""
     found: dict[str, Any] = {}
     for told in _lines(path):
         found = told.get(kind, found)
     return found
+
+
+def read_limits(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return the limits that were measured, with their rounds."""
+    return [(told["round"], told["limit"]) for told in _lines(path) if "limit" in told]
 
 
 def append(path: Path, line: str) -> None:

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -24,7 +25,7 @@ from benchmarks.rivals.environments import ROOT
 from model.images import disparity_to_depth_map
 from model.metadata import read_metadata
 from service.backends import BackendOptions, open_backend
-from service.codec import decode_image, encode_depth
+from service.codec import decode_image, encode_depth, held_range
 from service.codec.encode import EncodeOptions
 from service.memory import keep_freed_memory
 from service.request import Format
@@ -47,7 +48,23 @@ class Limit:
     @property
     def per_second(self) -> float:
         """The bound."""
-        return self.cores / (self.decode_s + self.predict_s + self.encode_s)
+        return self.beside(0.0)
+
+    def beside(self, client_s: float) -> float:
+        """Return the bound beside a client that takes so many seconds of a core for each answer."""
+        return self.cores / (self.decode_s + self.predict_s + self.encode_s + client_s)
+
+
+def middle(limits: Sequence[Limit]) -> Limit:
+    """Return the median of each figure over rounds."""
+    return Limit(
+        **{
+            each.name: type(getattr(limits[0], each.name))(
+                median(getattr(limit, each.name) for limit in limits)
+            )
+            for each in fields(Limit)
+        }
+    )
 
 
 def cores() -> int:
@@ -113,14 +130,15 @@ def stages(images: Sequence[bytes], wanted: Format, seconds: float) -> dict[str,
             began_s = time.process_time()
             depth = disparity_to_depth_map(disparities[0], image.height, image.width, metadata.scale.factor)
             encode_depth(depth, wanted, EncodeOptions(unit=metadata.scale.unit))
+            held_range(depth, wanted)
             spent["encode_s"] += time.process_time() - began_s
     each = {name: value / rounds / len(images) for name, value in spent.items()}
     return {**each, "predict_s": {size: value / rounds for size, value in predict_s.items()}}
 
 
 def describe(limit: Limit) -> dict[str, Any]:
-    """Return a limit as plain values."""
-    return {**asdict(limit), "per_second": limit.per_second}
+    """Return a limit as plain values, which `Limit` takes again."""
+    return asdict(limit)
 
 
 def main() -> None:

@@ -5,14 +5,16 @@ It measures nothing, and computes no more than `summary` does.
 
 import datetime
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals.answers import MEAN_ERROR, TAIL_ERROR
-from benchmarks.rivals.cells import BUSY, CONCURRENCIES, Cell, Outcome, read_last, read_outcomes
+from benchmarks.rivals.cells import BUSY, CONCURRENCIES, Cell, Outcome, read_last, read_limits, read_outcomes
 from benchmarks.rivals.contenders import NAMES
+from benchmarks.rivals.limit import Limit, middle
 from benchmarks.rivals.summary import Duel, Spread, Summaries, duels, summarise
 
 TITLES = {"ours": "ours", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve", "mosec": "mosec"}
@@ -26,8 +28,9 @@ WANTED = {"same": 1.3, "any": 1.0, "eager": 4.0, "lone": 1.0, "limit": 0.9}
 """What was aimed at, as ratios; for `lone` the largest that will do, for the others the smallest."""
 LIMIT = """\
 What the cores could answer if there were no server: each core decodes, predicts (with one thread, in
-batches of the best size) and encodes as our service does, all cores at once, and nothing else. The
-client shares the cores; the last column takes its processor time off them too."""
+batches of the best size) and encodes as our service does, all cores at once, and nothing else but the
+client, which runs on the same cores and takes what it takes of ours; the last column is without it. Each
+round measures the limit just before it measures ours."""
 METHOD = f"""\
 ## How it was measured
 
@@ -49,13 +52,16 @@ METHOD = f"""\
 - Rivals: `servers/with_*.py`, with a worker for each core (the network's threads divided among them),
   batches of up to 4, and the least waiting for a batch that they allow. Ours: the default settings."""
 
+Limits = Mapping[str, Limit]
+"""By payload and format."""
+
 MARK = re.compile(r"(<!-- rivals -->\n).*?(<!-- /rivals -->)", re.DOTALL)
 
 
 def write_report(results: Path, report: Path, docs: Path | None = None) -> None:
     """Write what was measured; put its headline between the marks of another document, too."""
     outcomes = read_outcomes(results)
-    setting, limits = read_last(results, "setting"), read_last(results, "limit")
+    setting, limits = read_last(results, "setting"), _limits(results)
     summaries = summarise(outcomes, int(setting["cores"]))
     headline = list(_headline(outcomes, summaries, limits))
     sections = [
@@ -64,7 +70,7 @@ def write_report(results: Path, report: Path, docs: Path | None = None) -> None:
         *(_throughput(summaries, arm) for arm in ARM_TITLES),
         _latency(summaries),
         _cost(summaries),
-        _limits(summaries, limits),
+        _limit_lines(summaries, limits),
         iter([METHOD]),
     ]
     report.write_text("\n".join(line for section in sections for line in [*section, ""]).rstrip() + "\n")
@@ -103,7 +109,7 @@ def _measured(outcomes: Sequence[Outcome], setting: Mapping[str, Any]) -> Iterat
     )
 
 
-def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Mapping[str, Any]) -> Iterator[str]:
+def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Limits) -> Iterator[str]:
     yield "| | ours | best rival | ratio | aimed at | met |"
     yield "| --- | --- | --- | --- | --- | --- |"
     same = duels(summaries, "openvino")
@@ -131,9 +137,10 @@ def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Mapping
         cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
         if cell in summaries:
             ours = summaries[cell].per_second.median
-            ratio = ours / limit["per_second"]
+            most = limit.beside(summaries[cell].client_ms / 1e3)
+            ratio = ours / most
             yield (
-                f"| Of the limit, {name}, 16 at a time | {ours:.1f} | {limit['per_second']:.1f} (limit) "
+                f"| Of the limit, {name}, 16 at a time | {ours:.1f} | {most:.1f} (limit) "
                 f"| {ratio:.2f}{_star(summaries[cell].others > BUSY)} "
                 f"| {WANTED['limit']} | {verdict(ratio, WANTED['limit'])} |"
             )
@@ -247,25 +254,33 @@ def _cost(summaries: Summaries) -> Iterator[str]:
                 )
 
 
-def _limits(summaries: Summaries, limits: Mapping[str, Any]) -> Iterator[str]:
+def _limits(results: Path) -> Limits:
+    """Return the median of each limit over the rounds."""
+    found: dict[str, list[Limit]] = defaultdict(list)
+    for _, limits in read_limits(results):
+        for name, limit in limits.items():
+            found[name].append(Limit(**limit))
+    return {name: middle(each) for name, each in found.items()}
+
+
+def _limit_lines(summaries: Summaries, limits: Limits) -> Iterator[str]:
     yield "## The limit"
     yield ""
     yield LIMIT
     yield ""
-    yield "| request | decode ms | predict ms | encode ms | limit, answers/s | with the client's share |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| request | decode ms | predict ms | encode ms | client ms | limit, a second | with no client |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for name, limit in limits.items():
         payload, wanted = name.split()
         cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
-        stages_ms = [1e3 * limit[stage] for stage in ("decode_s", "predict_s", "encode_s")]
-        shared = "-"
         if cell in summaries:
-            shared = f"{1e3 * limit['cores'] / (sum(stages_ms) + summaries[cell].client_ms):.1f}"
-        yield (
-            f"| {name} | "
-            + " | ".join(f"{each:.2f}" for each in stages_ms)
-            + f" | {limit['per_second']:.1f} | {shared} |"
-        )
+            client_ms = summaries[cell].client_ms
+            costs = (limit.decode_s * 1e3, limit.predict_s * 1e3, limit.encode_s * 1e3, client_ms)
+            yield (
+                f"| {name} | "
+                + " | ".join(f"{each:.2f}" for each in costs)
+                + f" | {limit.beside(client_ms / 1e3):.1f} | {limit.per_second:.1f} |"
+            )
 
 
 def _shown(each: Spread) -> str:

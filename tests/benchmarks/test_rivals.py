@@ -15,7 +15,7 @@ import pytest
 from benchmarks.rivals.answers import WrongAnswer, compare, decode_answer
 from benchmarks.rivals.cells import Cell, Outcome, append, plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import NAMES, RIVALS, Contender
-from benchmarks.rivals.limit import Limit
+from benchmarks.rivals.limit import Limit, describe
 from benchmarks.rivals.load import Load, Pace, compiled, put_load
 from benchmarks.rivals.report import write_report
 from benchmarks.rivals.summary import duels, spread, summarise
@@ -130,8 +130,9 @@ def test_a_report_says_what_was_met_and_what_was_not(tmp_path: Path) -> None:
     docs.write_text("before\n<!-- rivals -->\nold\n<!-- /rivals -->\nafter\n")
     setting = {"processor": "P", "cores": 2, "kernel": "6", "python": "3", "commit": "c", "versions": {}}
     append(results, json.dumps({"setting": setting}))
-    limit = {"decode_s": 0.01, "predict_s": 0.01, "encode_s": 0.01, "cores": 2, "per_second": 66.7}
-    append(results, json.dumps({"limit": {"mixed png16": limit}}))
+    for round_, decode_s in enumerate((0.009, 0.03, 0.008)):
+        limit = Limit(decode_s=decode_s, predict_s=0.01, encode_s=0.01, batch=2, cores=2)
+        append(results, json.dumps({"limit": {"mixed png16": describe(limit)}, "round": round_}))
     append(results, outcome(per_second=60.0).to_json())
     append(results, outcome(replace(CELL, server="mosec"), per_second=50.0).to_json())
     write_report(results, report, docs)
