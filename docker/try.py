@@ -1,6 +1,6 @@
 """Build both images, bring the CPU stack up, use it, stop it under load, and take everything down again.
 
-Then likewise with keys and TLS (`try_secured.py`).
+Then likewise with keys and TLS (`try_secured.py`), and two containers train one network (`try_training.py`).
 
     python docker/try.py              # builds first
     python docker/try.py --no-build   # with the images that are there
@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 from try_secured import try_secured
 from try_stack import ROOT, Compose, StackError, check, count, log, run, say, stack, wait
+from try_training import try_training
 
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
@@ -59,6 +60,7 @@ def main() -> int:
             with stack(Compose(), figures) as compose:
                 use(compose, folder, figures)
             try_secured(folder, make_photo())
+            try_training(folder, TRAINING_IMAGE, figures)
     except StackError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
