@@ -88,7 +88,7 @@ class LeanStage(nn.Module):
         """Return the features at half the stride."""
         features = functional.elu(self.before(features))
         apart = [phase(_beside(features, number)) for number, phase in enumerate(self.phases)]
-        after = functional.pixel_shuffle(torch.stack(apart, dim=2).flatten(1, 2), 2)
+        after = _in_place(apart)
         if self.skip is not None:
             after = after + self.skip(skip)
         return functional.elu(after)
@@ -143,6 +143,19 @@ def _phases(
         taps = [weight.new_tensor(_PHASES[place]) for place in divmod(number, 2)]
         phases.append(_convolution(torch.einsum("td,se,oide->oits", *taps, weight).contiguous(), bias))
     return phases
+
+
+def _in_place(
+    phases: list[Float[Tensor, "batch channels height width"]],
+) -> Float[Tensor, "batch channels 2*height 2*width"]:
+    """Put the four phases of an image in their places.
+
+    `pixel_shuffle` would want the phases of each channel side by side. Side by side as they are, OpenVINO
+    sees its own DepthToSpace in this, which copies pixels and not single values.
+    """
+    channels, height, width = phases[0].shape[1:]
+    apart = torch.cat(phases, dim=1).reshape(-1, 2, 2, channels, height, width)
+    return apart.permute(0, 3, 4, 1, 5, 2).reshape(-1, channels, 2 * height, 2 * width)
 
 
 def _beside(

@@ -27,7 +27,7 @@ from service.backends.base import BackendError, BackendOptions
 
 _log = logging.getLogger(__name__)
 
-_EXPORT_FORMAT = 3
+_EXPORT_FORMAT = 4
 """Counted up when exports change, so that old ones in the cache are not used."""
 _EXPORT_TIMEOUT_S = 600
 _EXPORT = """
