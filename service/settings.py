@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     max_stream_frames: PositiveInt = 8
     """Frames of one stream that may be in flight at once."""
     stream_idle_timeout_s: PositiveFloat = 60.0
+    """How long a stream may bring no frame."""
     linger_s: NonNegativeFloat = 0.5
     """When stopping: how long connections are still taken after readiness fell, so that load balancers hear
     of it and clients are told to close theirs."""

@@ -31,15 +31,17 @@ class DepthCalls(DepthServicer):
             current_caller.get().charge(1)
             if not request.image:
                 raise InvalidArgument("the image is empty; expected the bytes of a JPEG, PNG or WebP file")
-            answer = await self._doors.engine.depth(
-                DepthRequest(
-                    image=request.image,
-                    deadline_s=self._doors.deadline_s(remaining_s(context)),
-                    request_id=current_request_id.get() or "",
-                    door=DOOR,
-                    **depth_options(request.options),
+            with self._doors.budget.share(DOOR) as share:
+                share.take(len(request.image))
+                answer = await self._doors.engine.depth(
+                    DepthRequest(
+                        image=request.image,
+                        deadline_s=self._doors.deadline_s(remaining_s(context)),
+                        request_id=current_request_id.get() or "",
+                        door=DOOR,
+                        **depth_options(request.options),
+                    )
                 )
-            )
             return to_response(answer)
 
     async def Stream(  # type: ignore[override]

@@ -52,6 +52,23 @@ async def test_an_image_is_answered_with_its_map_and_all_that_is_needed_to_read_
     assert (timings.encode_ms, timings.total_ms) == (4.0, 10.0)
 
 
+async def test_images_beyond_what_may_be_held_at_once_are_refused() -> None:
+    engine = EchoEngine()
+    engine.gate.clear()
+    doors = make_doors(engine, max_bodies_bytes=150)
+    async with grpc_channel(doors) as channel, asyncio.timeout(5):
+        stub = DepthStub(channel)
+        first = stub.Predict(pb.PredictRequest(image=bytes(100)))
+        await engine.until_in_flight(1)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Predict(pb.PredictRequest(image=bytes(51)))
+        engine.gate.set()
+        await first
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details_of(refused.value)[1].retry_delay.seconds == 1
+    assert doors.budget.held_bytes == 0
+
+
 async def test_both_doors_answer_the_same_bytes_for_the_same_image() -> None:
     doors = make_doors(EchoEngine())
     async with grpc_channel(doors) as channel, http_client(doors) as client:
