@@ -3,6 +3,7 @@
 It does not know what calls ask for.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -115,7 +116,10 @@ class Answering:
                     self._doors.count_refusal(DOOR, answer.code)
                 self._log(answer.status)
                 metadata = answer.trailing_metadata(self._request_id)
-                await self._context.abort(answer.status, answer.message, metadata)
+                try:
+                    await self._context.abort(answer.status, answer.message, metadata)
+                except grpc.aio.InternalError:  # he cancelled in this very moment: nobody is left to be told
+                    raise asyncio.CancelledError from error
             self._log(grpc.StatusCode.OK if error is None else grpc.StatusCode.CANCELLED)
         finally:
             self._doors.calls.end()

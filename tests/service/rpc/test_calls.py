@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from service.auth import ApiKey, Keyring, hash_key
 from service.errors import InvalidImage, NotReady, Overloaded, UnknownModel
 from service.request import CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance
+from service.rpc.calls import Answering
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 from tests.service.echo import EchoEngine
@@ -50,6 +51,25 @@ async def test_an_image_is_answered_with_its_map_and_all_that_is_needed_to_read_
     timings = answer.timings
     assert (timings.decode_ms, timings.queue_ms, timings.predict_ms) == (1.0, 2.0, 3.0)
     assert (timings.encode_ms, timings.total_ms) == (4.0, 10.0)
+
+
+class Gone:
+    """The context of a call whose client cancels in the very moment in which it is answered."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, metadata: object) -> None:
+        pass
+
+    async def abort(self, *_: object) -> None:
+        raise grpc.aio.InternalError("execute_batch")
+
+
+async def test_a_refusal_that_nobody_is_left_to_hear_is_no_error_of_ours() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        async with Answering(make_doors(EchoEngine()), Gone(), "Predict"):
+            raise Overloaded("full", retry_after_s=1.0)
 
 
 async def test_images_beyond_what_may_be_held_at_once_are_refused() -> None:
