@@ -30,7 +30,9 @@ LIMIT = """\
 What the cores could answer if there were no server: each core decodes, predicts (with one thread, in
 batches of the best size) and encodes as our service does, all cores at once, and nothing else but the
 client, which runs on the same cores and takes what it takes of ours; the last column is without it. Each
-round measures the limit just before it measures ours."""
+round measures the limit just before it measures ours. It is a measure, not a law: all cores do the same at
+the same time in it, each process with the network's weights for itself. A server whose cores share the
+weights, and do different things at once, may come out a little above it."""
 METHOD = f"""\
 ## How it was measured
 
