@@ -325,7 +325,7 @@ def test_what_is_taken_away_holds_the_photograph_s_depth(
 
 def test_the_call_that_is_shown_works_in_a_terminal(halves_page: Any, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(halves(kind="JPEG"))
-    with halves_page.expect_download():
+    with halves_page.expect_response("**/v1/depth?*"):
         halves_page.locator("[data-format=npy]").click()
     call = shlex.split(halves_page.locator("#call").text_content())
     assert call[0] == "curl"
