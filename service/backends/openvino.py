@@ -77,10 +77,9 @@ class OpenVinoBackend:
             raise BackendError(f"{path} cannot be compiled for this processor: {error}") from error
         self._lone = self._whole.create_infer_request()
         self._streams = streams
-        self._lanes = [[self._split.create_infer_request() for _ in range(streams)] for _ in range(_LANES)]
+        self._idle = [[self._split.create_infer_request() for _ in range(streams)] for _ in range(_LANES)]
         self._turn = threading.Condition()
         self._alone = False
-        self._sharing = 0
         for batch in sorted({1, streams, self._max_batch}):
             self.predict(np.zeros((batch, self.height, self.width, 3), np.uint8))
 
@@ -134,11 +133,9 @@ class OpenVinoBackend:
     def _place(self, size: int) -> Iterator[list[openvino.InferRequest] | None]:
         """Wait for a place among the batches under way: None is all threads', else the requests of a lane."""
         with self._turn:
-            self._turn.wait_for(lambda: not self._alone and self._lanes)
-            alone = size < self._streams and not self._sharing
-            lane = None if alone else self._lanes.pop()
-            self._alone = alone
-            self._sharing += not alone
+            self._turn.wait_for(lambda: not self._alone and self._idle)
+            self._alone = size < self._streams and len(self._idle) == _LANES
+            lane = None if self._alone else self._idle.pop()
         try:
             yield lane
         finally:
@@ -146,8 +143,7 @@ class OpenVinoBackend:
                 if lane is None:
                     self._alone = False
                 else:
-                    self._lanes.append(lane)
-                    self._sharing -= 1
+                    self._idle.append(lane)
                 self._turn.notify_all()
 
     def memory_bytes(self) -> int:
@@ -157,8 +153,8 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Let the compiled model go, once no batch is under way."""
         with self._turn:
-            self._turn.wait_for(lambda: not self._alone and not self._sharing)
-            del self._lone, self._lanes, self._whole, self._split
+            self._turn.wait_for(lambda: not self._alone and len(self._idle) == _LANES)
+            del self._lone, self._idle, self._whole, self._split
 
 
 def default_cache_dir() -> Path:
