@@ -166,18 +166,18 @@ class InferenceCalls(GRPCInferenceServiceServicer):
     async def _infer(
         self, request: pb.ModelInferRequest, deadline_s: float, *, final: bool | None = None
     ) -> pb.ModelInferResponse:
-        call = read_call(request)
-        raw = call.binary_output(default=True)
-        answer = await infer(self._doors, call, door=DOOR, deadline_s=deadline_s)
+        with self._doors.budget.share(DOOR) as share:
+            share.take(sum(map(len, request.raw_input_contents)))
+            call = read_call(request)
+            raw = call.binary_output(default=True)
+            answer = await infer(self._doors, call, door=DOOR, deadline_s=deadline_s)
         return write_answer(answer, raw=raw, final=final)
 
     async def _answer(self, asked: Frame, adjust: Adjust | None) -> pb.ModelStreamInferResponse:
         """Answer a request of a stream; what fails is told in its place, under its id."""
         request = cast(_Asked, asked).request
         try:
-            with self._doors.budget.share(DOOR) as share:
-                share.take(sum(map(len, request.raw_input_contents)))
-                answer = await self._infer(request, self._doors.deadline_s(None), final=True)
+            answer = await self._infer(request, self._doors.deadline_s(None), final=True)
         except ServiceError as error:
             return _failed(error, request)
         return pb.ModelStreamInferResponse(infer_response=answer)
