@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from benchmarks.machine import processor
 from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import ARMS, NAMES, RIVALS, Contender
 from benchmarks.rivals.environments import CACHE, HERE, ROOT, make, versions
-from benchmarks.rivals.limit import cores, describe, measure_limit
+from benchmarks.rivals.limit import cores, measure_limit
 from benchmarks.rivals.load import Pace
 from benchmarks.rivals.measure import Bench
 from benchmarks.rivals.photographs import PAYLOADS, photographs
@@ -85,7 +86,7 @@ def _measure_limits(round_: int, results: Path, seconds: float) -> None:
         paths = [photograph.path for photograph in photographs(CACHE / "photographs", payload)]
         limit = measure_limit(paths, wanted, seconds)
         print(f"limit, {payload}, {wanted}: {limit.per_second:.1f} a second", flush=True)
-        limits[f"{payload} {wanted}"] = describe(limit)
+        limits[f"{payload} {wanted}"] = asdict(limit)
     append(results, json.dumps({"limit": limits, "round": round_}))
 
 

@@ -128,9 +128,9 @@ def read_last(path: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def read_limits(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return the limits that were measured, with their rounds."""
-    return [(told["round"], told["limit"]) for told in _lines(path) if "limit" in told]
+def read_limits(path: Path) -> list[dict[str, Any]]:
+    """Return the limits that were measured, those of each round by payload and format."""
+    return [told["limit"] for told in _lines(path) if "limit" in told]
 
 
 def append(path: Path, line: str) -> None:

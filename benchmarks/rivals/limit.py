@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,14 +56,13 @@ class Limit:
 
 
 def middle(limits: Sequence[Limit]) -> Limit:
-    """Return the median of each figure over rounds."""
+    """Return the median of each stage over rounds."""
     return Limit(
-        **{
-            each.name: type(getattr(limits[0], each.name))(
-                median(getattr(limit, each.name) for limit in limits)
-            )
-            for each in fields(Limit)
-        }
+        decode_s=median(limit.decode_s for limit in limits),
+        predict_s=median(limit.predict_s for limit in limits),
+        encode_s=median(limit.encode_s for limit in limits),
+        batch=limits[-1].batch,
+        cores=limits[-1].cores,
     )
 
 
@@ -134,11 +133,6 @@ def stages(images: Sequence[bytes], wanted: Format, seconds: float) -> dict[str,
             spent["encode_s"] += time.process_time() - began_s
     each = {name: value / rounds / len(images) for name, value in spent.items()}
     return {**each, "predict_s": {size: value / rounds for size, value in predict_s.items()}}
-
-
-def describe(limit: Limit) -> dict[str, Any]:
-    """Return a limit as plain values, which `Limit` takes again."""
-    return asdict(limit)
 
 
 def main() -> None:

@@ -259,7 +259,7 @@ def _cost(summaries: Summaries) -> Iterator[str]:
 def _limits(results: Path) -> Limits:
     """Return the median of each limit over the rounds."""
     found: dict[str, list[Limit]] = defaultdict(list)
-    for _, limits in read_limits(results):
+    for limits in read_limits(results):
         for name, limit in limits.items():
             found[name].append(Limit(**limit))
     return {name: middle(each) for name, each in found.items()}

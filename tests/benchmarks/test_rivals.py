@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ import pytest
 from benchmarks.rivals.answers import WrongAnswer, compare, decode_answer
 from benchmarks.rivals.cells import Cell, Outcome, append, plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import NAMES, RIVALS, Contender
-from benchmarks.rivals.limit import Limit, describe
+from benchmarks.rivals.limit import Limit
 from benchmarks.rivals.load import Load, Pace, compiled, put_load
 from benchmarks.rivals.report import write_report
 from benchmarks.rivals.summary import duels, spread, summarise
@@ -132,7 +132,7 @@ def test_a_report_says_what_was_met_and_what_was_not(tmp_path: Path) -> None:
     append(results, json.dumps({"setting": setting}))
     for round_, decode_s in enumerate((0.009, 0.03, 0.008)):
         limit = Limit(decode_s=decode_s, predict_s=0.01, encode_s=0.01, batch=2, cores=2)
-        append(results, json.dumps({"limit": {"mixed png16": describe(limit)}, "round": round_}))
+        append(results, json.dumps({"limit": {"mixed png16": asdict(limit)}, "round": round_}))
     append(results, outcome(per_second=60.0).to_json())
     append(results, outcome(replace(CELL, server="mosec"), per_second=50.0).to_json())
     write_report(results, report, docs)
