@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     body_timeout_s: PositiveFloat = 30.0
     keep_alive_s: PositiveFloat = 30.0
     stalled_peer_s: PositiveFloat = 30.0
-    """How long a client may take nothing of its answer before its connection is cut."""
+    """How long a client may take nothing of its answer before its connection, or its gRPC stream, is cut."""
     max_connections: PositiveInt = 1024
     max_calls_per_connection: PositiveInt = 256
     """Calls of one gRPC connection that may run at once; the client holds further ones back."""

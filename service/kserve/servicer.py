@@ -123,14 +123,14 @@ class InferenceCalls(GRPCInferenceServiceServicer):
         self, request_iterator: AsyncIterable[pb.ModelInferRequest], context: Context
     ) -> None:
         """Answer requests in the order in which they came."""
-        async with Answering(self._doors, context, "ModelStreamInfer"):
+        async with Answering(self._doors, context, "ModelStreamInfer") as call:
             options = self._doors.stream_options(latest=False, smoothing=0.0, max_in_flight=None)
             stream = FrameStream(_asked(request_iterator), self._answer, options)
             with self._doors.streams.admit(stream):
                 async with stream:
                     async for result in stream:
                         response = result.answer or _failed(result.error)
-                        await context.write(response)
+                        await call.write(response)
             if stream.drained:
                 raise NotReady(
                     "the server is closing; every request that it took is answered", retry_after_s=1.0

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import grpc
 
@@ -97,7 +97,7 @@ class Answering:
         self._method = method
         self._request_id = current_request_id.get() or ""
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         metadata = dict(self._context.invocation_metadata() or ())
         self._context.set_trailing_metadata((("x-request-id", self._request_id),))
         parent, state = _text(metadata.get("traceparent")), _text(metadata.get("tracestate"))
@@ -105,6 +105,22 @@ class Answering:
         self._span.__enter__()
         self._started_at = time.perf_counter()
         self._doors.calls.begin()
+        return self
+
+    async def write(self, response: object) -> None:
+        """Send a stream's next answer once the client has room for it; give up where it takes none.
+
+        Raises:
+            DeadlineExceeded: It took nothing for as long as settings allow.
+        """
+        patience_s = self._doors.settings.stalled_peer_s
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._context.write(response)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer was taken for {patience_s:g} s; the stream is closed"
+            ) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

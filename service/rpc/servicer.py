@@ -48,13 +48,13 @@ class DepthCalls(DepthServicer):
         self, request_iterator: AsyncIterable[pb.StreamRequest], context: Context
     ) -> None:
         """Answer the frames of one video."""
-        async with Answering(self._doors, context, "Stream"):
+        async with Answering(self._doors, context, "Stream") as call:
             messages = aiter(request_iterator)
             stream = await self._open(messages)
             with self._doors.streams.admit(stream):
                 async with stream:
                     async for result in stream:
-                        await context.write(to_stream_response(result))
+                        await call.write(to_stream_response(result))
             if stream.drained:
                 raise NotReady(
                     "the server is closing; every frame that it took is answered", retry_after_s=1.0

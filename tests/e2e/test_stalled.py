@@ -103,3 +103,47 @@ def test_a_stream_whose_client_hangs_gives_its_place_back(process: Process) -> N
             until(lambda: figure(process, "depth_open_streams") == 0, within_s=45)
         finally:
             client.kill()
+
+
+UNREAD = """
+import sys, time
+import grpc
+from service.rpc.pb import depth_pb2 as pb
+from service.rpc.pb.depth_pb2_grpc import DepthStub
+
+def frames():
+    yield pb.StreamRequest(config=pb.StreamConfig(options=pb.Options(format=pb.FORMAT_FLOAT32)))
+    while True:
+        yield pb.StreamRequest(frame=pb.Frame(id=1, image=bytes.fromhex(sys.argv[2])))
+        time.sleep(0.05)
+
+with grpc.insecure_channel(f"127.0.0.1:{sys.argv[1]}", [("grpc.max_receive_message_length", -1)]) as channel:
+    answers = DepthStub(channel).Stream(frames())
+    print(next(answers).frame_id, flush=True)
+    sys.stdin.readline()
+    try:
+        for answer in answers:
+            pass
+    except grpc.RpcError as error:
+        print(error.code().name, error.details(), flush=True)
+"""
+
+
+def test_a_stream_whose_client_takes_no_answer_gives_its_place_back_and_says_why(process: Process) -> None:
+    """Its library answers pings and goes on sending; only its program reads nothing more."""
+    file = io.BytesIO()
+    Image.new("RGB", (1000, 1000)).save(file, "PNG")
+    command = [sys.executable, "-c", UNREAD, str(process.grpc_port), file.getvalue().hex()]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as client:
+        try:
+            assert client.stdout.readline() == "1\n"
+            assert figure(process, "depth_open_streams") == 1
+            until(lambda: figure(process, "depth_open_streams") == 0, within_s=15)
+            client.stdin.write("\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == (
+                f"DEADLINE_EXCEEDED no answer was taken for {STALLED_S:g} s; the stream is closed\n"
+            )
+        finally:
+            client.kill()
