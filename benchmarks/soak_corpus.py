@@ -18,6 +18,8 @@ from service.request import FieldOfView, Format
 
 FOV_DEG = 80.0
 """Of the lens that every request names, as point clouds need one."""
+_PNG = (Format.COLOR, Format.PNG16, Format.PNG16_MM)
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Corpus:
@@ -51,6 +53,29 @@ class Corpus:
         lens = resized_intrinsics(whole, columns / image.width, rows / image.height)
         rgb = image.pixels if size == "model" else image.rgb
         return encode_depth(depth, name, EncodeOptions(unit="metre", intrinsics=lens, rgb=rgb)).body
+
+    def difference(self, photograph: int, name: Format, size: str, found: bytes) -> str:
+        """Say how an answer differs from the expected one; nothing where it does not.
+
+        Every format is compared byte for byte, save that a PNG file may pack the same pixels in other bytes:
+        deflate leaves the packer free.
+        """
+        expected = self.expected(photograph, name, size)
+        if found == expected:
+            return ""
+        lengths = f"{len(found)} bytes where {len(expected)} were expected, {found[:80]!r}"
+        if name not in _PNG or not found.startswith(_PNG_SIGNATURE):
+            return lengths
+        seen, meant = (
+            np.asarray(Image.open(io.BytesIO(file))).astype(np.int64) for file in (found, expected)
+        )
+        if seen.shape != meant.shape:
+            return f"{lengths}, {seen.shape} pixels where {meant.shape} were expected"
+        places = np.argwhere(seen != meant)
+        if not len(places):
+            return ""
+        most = np.abs(seen - meant).max()
+        return f"{lengths}, {len(places)} values differ by up to {most}, the first at {places[0]}"
 
 
 def _photograph(random: Random) -> bytes:
