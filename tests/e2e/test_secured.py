@@ -43,7 +43,7 @@ def test_with_a_certificate_both_doors_speak_tls_only(authority: Authority) -> N
         assert answer.content == b"photo|png16|input"
         with connect(f"wss://localhost:{process.http_port}/v1/stream", ssl=trusting(authority)) as stream:
             stream.send(b"photo")
-            assert '"frame":0' in stream.recv(timeout=5)
+            assert '"frame":0' in stream.recv(timeout=30)
         with secure_channel(process.grpc_port, authority) as channel:
             assert DepthStub(channel).Predict(PHOTO).data == b"photo|png16|input"
         with pytest.raises(httpx.TransportError):

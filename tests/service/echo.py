@@ -100,7 +100,7 @@ class EchoEngine:
 
     async def until_in_flight(self, count: int) -> None:
         """Wait until exactly so many requests are being answered."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.in_flight != count:
                 self._changed.clear()
                 await self._changed.wait()

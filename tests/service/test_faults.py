@@ -63,7 +63,7 @@ async def test_while_a_hung_backend_is_rebuilt_readiness_falls_and_then_it_rises
         with pytest.raises(NotReady, match="rebuilding"):
             await engine.depth(asking(1))
         house.gate.set()
-        await asyncio.wait_for(risen.wait(), 5)
+        await asyncio.wait_for(risen.wait(), 30)
         assert heard == [False, True]
         assert await green_of(engine, 200) == pytest.approx(200)
         assert figure(engine, "depth_backend_restarts_total", model="student", reason="hung") == 1
@@ -207,7 +207,7 @@ async def test_a_drain_cut_short_answers_even_what_is_still_being_decoded(checkp
         assert await engine.drain(0.0) == 2
         for task in (running, decoding):
             with pytest.raises(NotReady):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, 30)
         house.gate.set()
 
 

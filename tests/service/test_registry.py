@@ -135,6 +135,6 @@ async def test_a_watched_folder_is_looked_through_by_itself(tmp_path: Path) -> N
     write_checkpoint(tmp_path / "a.safetensors")
     async with opened(tmp_path, watch_interval_s=0.05) as registry:
         write_checkpoint(tmp_path / "b.safetensors")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "b" not in [name for name, _ in versions(registry)]:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.02)

@@ -124,7 +124,7 @@ async def _crowded(client: httpx.AsyncClient, house: GreenHouse) -> None:
 
 
 async def _until_in_flight(client: httpx.AsyncClient, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await _in_flight(client) != count:
             pass
 

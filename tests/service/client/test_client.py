@@ -179,10 +179,10 @@ def test_a_wait_beyond_the_deadline_is_not_waited(service: Served, client: Depth
 def test_a_call_ends_at_its_deadline(service: Served, client: DepthClient) -> None:
     service.call(service.engine.gate.clear)
     with pytest.raises(DeadlineExceeded):
-        client.predict(PHOTO, timeout_s=0.3)
+        client.predict(PHOTO, timeout_s=1.0)
     (request,) = service.engine.requests
     assert request.deadline_s is not None
-    assert request.deadline_s - time.monotonic() < 0.3  # the service knew it, too
+    assert request.deadline_s - time.monotonic() < 1.0  # the service knew it, too
 
 
 def free_port() -> int:

@@ -200,17 +200,20 @@ async def test_an_empty_image_is_named_as_such() -> None:
 
 async def test_the_client_s_deadline_reaches_the_engine() -> None:
     engine = EchoEngine()
+    asked_s = time.monotonic()
     await post(engine, headers={**JPEG, "x-request-deadline-ms": "1500"})
-    assert engine.requests[0].deadline_s == pytest.approx(time.monotonic() + 1.5, abs=0.5)
+    assert asked_s + 1.5 <= engine.requests[0].deadline_s <= time.monotonic() + 1.5
 
 
 async def test_our_own_bound_is_stronger_than_a_patient_client() -> None:
     engine = EchoEngine()
     async with http_client(make_doors(engine, request_timeout_s=2.0)) as client:
+        asked_s = time.monotonic()
         for headers in ({}, {"x-request-deadline-ms": "1e9"}):
             await client.post("/v1/depth", content=b"photo", headers=headers)
+    assert len(engine.requests) == 2
     for request in engine.requests:
-        assert request.deadline_s == pytest.approx(time.monotonic() + 2.0, abs=0.5)
+        assert asked_s + 2 <= request.deadline_s <= time.monotonic() + 2
 
 
 @pytest.mark.parametrize("deadline", ["soon", "0", "-5", "nan"])

@@ -19,7 +19,7 @@ from tests.service.opened import http_server, make_doors
 async def stream(doors: Doors, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
     async with (
         http_server(doors) as port,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         connect(f"ws://127.0.0.1:{port}/v1/stream?{query}", **options) as socket,
     ):
         yield socket

@@ -20,7 +20,7 @@ async def connection(doors: Doors) -> AsyncIterator[tuple[asyncio.StreamReader, 
     async with http_server(doors) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 yield reader, writer
         finally:
             writer.close()

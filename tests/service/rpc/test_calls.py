@@ -76,7 +76,7 @@ async def test_images_beyond_what_may_be_held_at_once_are_refused() -> None:
     engine = EchoEngine()
     engine.gate.clear()
     doors = make_doors(engine, max_bodies_bytes=150)
-    async with grpc_channel(doors) as channel, asyncio.timeout(5):
+    async with grpc_channel(doors) as channel, asyncio.timeout(30):
         stub = DepthStub(channel)
         first = stub.Predict(pb.PredictRequest(image=bytes(100)))
         await engine.until_in_flight(1)
@@ -199,10 +199,11 @@ async def test_the_unexpected_is_logged_and_answered_without_its_text(
 async def test_a_call_s_deadline_reaches_the_engine_and_ours_bounds_it() -> None:
     engine = EchoEngine()
     async with grpc_channel(make_doors(engine, request_timeout_s=20.0)) as channel:
-        for timeout in (5.0, None, 100.0):
+        for timeout, bound in ((5.0, 5.0), (None, 20.0), (100.0, 20.0)):
+            asked_s = time.monotonic()
             await DepthStub(channel).Predict(PHOTO, timeout=timeout)
-    left = [request.deadline_s - time.monotonic() for request in engine.requests]
-    assert left == pytest.approx([5.0, 20.0, 20.0], abs=1.0)
+            deadline_s = engine.requests[-1].deadline_s
+            assert asked_s + bound - 0.1 < deadline_s < time.monotonic() + bound + 0.1  # gRPC rounds
 
 
 async def test_a_cancelled_call_frees_its_place() -> None:
@@ -220,8 +221,10 @@ async def test_a_call_whose_deadline_passes_frees_its_place() -> None:
     engine = EchoEngine()
     engine.gate.clear()
     async with grpc_channel(make_doors(engine)) as channel:
+        call = DepthStub(channel).Predict(PHOTO, timeout=0.5)
+        await engine.until_in_flight(1)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await DepthStub(channel).Predict(PHOTO, timeout=0.05)
+            await call
         await engine.until_in_flight(0)
     assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert engine.cancelled == 1

@@ -34,7 +34,7 @@ async def ending(call: Call) -> grpc.StatusCode:
 
 
 async def test_frames_are_answered_in_order_under_the_numbers_that_they_were_sent_with() -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(30):
         call = await opened(channel, options=pb.Options(format=pb.FORMAT_NPY))
         for number in (7, 3, 3, 2**63):
             await call.write(frame(number, b"%d" % number))
@@ -48,7 +48,7 @@ async def test_frames_are_answered_in_order_under_the_numbers_that_they_were_sen
 
 async def test_a_frame_that_fails_is_told_and_harms_no_other() -> None:
     engine = EchoEngine()
-    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(30):
         call = await opened(channel)
         for number, error in enumerate(
             (InvalidImage("no image"), Overloaded("full", retry_after_s=0.5), None)
@@ -92,7 +92,7 @@ async def test_a_client_may_ask_for_fewer_frames_in_flight_but_not_for_more() ->
     for asked, had in ((1, 1), (100, 3), (0, 3)):
         engine = EchoEngine()
         engine.gate.clear()
-        async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(5):
+        async with grpc_channel(make_doors(engine, max_stream_frames=3)) as channel, asyncio.timeout(30):
             call = await opened(channel, max_in_flight=asked)
             for number in range(6):
                 await call.write(frame(number))
@@ -104,7 +104,7 @@ async def test_a_client_may_ask_for_fewer_frames_in_flight_but_not_for_more() ->
 async def test_in_real_time_the_latest_frame_wins() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(engine)) as channel, asyncio.timeout(30):
         call = await opened(channel, mode=pb.MODE_LATEST_FRAME, max_in_flight=1)
         for number in range(5):
             await call.write(frame(number))
@@ -143,12 +143,12 @@ async def test_a_cancelled_stream_frees_its_places() -> None:
     ],
 )
 async def test_a_stream_that_makes_no_sense_is_refused(config: dict[str, object]) -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(30):
         assert await ending(await opened(channel, **config)) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_stream_begins_with_its_config_and_has_one() -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(EchoEngine())) as channel, asyncio.timeout(30):
         call = DepthStub(channel).Stream()
         await call.write(frame(0))
         assert await ending(call) is grpc.StatusCode.INVALID_ARGUMENT
@@ -162,16 +162,17 @@ async def test_a_stream_begins_with_its_config_and_has_one() -> None:
 
 async def test_a_frame_s_own_timeout_reaches_the_engine() -> None:
     engine = EchoEngine()
-    async with grpc_channel(make_doors(engine, request_timeout_s=20.0)) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(engine, request_timeout_s=20.0)) as channel, asyncio.timeout(30):
         call = await opened(channel, frame_timeout_ms=5000)
+        sent_s = time.monotonic()
         await call.write(frame(0))
         await call.read()
-    assert engine.requests[0].deadline_s - time.monotonic() == pytest.approx(5.0, abs=1.0)
+    assert sent_s + 5 <= engine.requests[0].deadline_s <= time.monotonic() + 5
 
 
 async def test_each_frame_counts_against_the_key_s_rate() -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=0.1, burst=2.0)])
-    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel, asyncio.timeout(30):
         call = DepthStub(channel).Stream(metadata=(("x-api-key", "right"),))
         await call.write(pb.StreamRequest(config=pb.StreamConfig()))
         for number in range(3):
@@ -181,7 +182,7 @@ async def test_each_frame_counts_against_the_key_s_rate() -> None:
 
 
 async def test_no_more_streams_are_open_than_allowed() -> None:
-    async with grpc_channel(make_doors(EchoEngine(), max_streams=1)) as channel, asyncio.timeout(5):
+    async with grpc_channel(make_doors(EchoEngine(), max_streams=1)) as channel, asyncio.timeout(30):
         first = await opened(channel)
         await first.write(frame(0))
         await first.read()
@@ -193,7 +194,7 @@ async def test_a_closing_house_answers_the_frames_that_it_took_and_says_that_it_
     engine = EchoEngine()
     engine.gate.clear()
     doors = make_doors(engine)
-    async with grpc_channel(doors) as channel, asyncio.timeout(5):
+    async with grpc_channel(doors) as channel, asyncio.timeout(30):
         call = await opened(channel)
         await call.write(frame(0))
         await engine.until_in_flight(1)
