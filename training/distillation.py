@@ -35,7 +35,7 @@ def distillation(
     """Return the weighted losses by name, those with weight 0 left out.
 
     Args:
-        student: Of the jittered image.
+        student: Of the image in other light.
         teacher: Of the same image as photographed, without gradient.
         projections: From the student's features to the teacher's.
         config: Weights and forms.

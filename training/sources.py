@@ -4,8 +4,10 @@
     video:drive.mp4?fov_deg=70
     synthetic:?sequences=200
 
-The options are the fields of the reader's configuration, several values of one are joined by `,`. Two are for
-all: `weight` is the share of training samples that comes from this set, where every set has one; `withhold`
+The options are the fields of the reader's configuration, several values of one are joined by `,`. Four are
+for all: `weight` is the share of training samples that comes from this set, where every set has one; `hints`
+is a folder of depth matched from the frames' own views, to learn from (see `training.hints`); `narrowed` is
+the width over height of a window of each frame that is taken in its place, as of another camera; `withhold`
 takes away what is known (poses, stereo, intrinsics, labels). This module knows which readers there are, and
 nothing of what they read.
 """
@@ -20,9 +22,11 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from training.data.cityscapes import Cityscapes, CityscapesConfig
+from training.data.hinted import Hinted
 from training.data.kitti_odometry import KittiOdometry, KittiOdometryConfig
 from training.data.kitti_raw import KittiRaw, KittiRawConfig
 from training.data.mixture import Mixture
+from training.data.narrowed import Narrowed
 from training.data.sequence import SequenceDataset
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.data.video import Video, VideoConfig
@@ -91,6 +95,10 @@ def read_config(line: str) -> Any:
 def _open(line: str) -> tuple[SequenceDataset, float | None]:
     source = _parse(line)
     dataset = source.reader.dataset(source.config)
+    if source.hints is not None:
+        dataset = Hinted(dataset, source.hints)
+    if source.narrowed is not None:
+        dataset = Narrowed(dataset, source.narrowed)
     return Withheld(dataset, source.withhold) if source.withhold else dataset, source.weight
 
 
@@ -99,6 +107,8 @@ class _Source:
     reader: Reader
     config: Any
     weight: float | None
+    hints: Path | None
+    narrowed: float | None
     withhold: tuple[Fact, ...]
 
 
@@ -110,6 +120,7 @@ def _parse(line: str) -> _Source:
     path, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     weight, withhold = options.pop("weight", None), options.pop("withhold", "")
+    hints_folder, narrowed = options.pop("hints", None), options.pop("narrowed", None)
     if reader.place is not None:
         if not path:
             raise SourceError(f"{line!r} has no path; expected {kind}:PATH")
@@ -130,6 +141,8 @@ def _parse(line: str) -> _Source:
         reader=reader,
         config=config,
         weight=None if weight is None else _value(f"{line!r}: weight", weight, float),
+        hints=None if hints_folder is None else _value(f"{line!r}: hints", hints_folder, Path),
+        narrowed=None if narrowed is None else _aspect(f"{line!r}: narrowed", narrowed),
         withhold=_value(f"{line!r}: withhold", withhold, tuple[Fact, ...]),
     )
 
@@ -160,6 +173,13 @@ def _value(where: str, text: str, kind: Any) -> Any:
         except ValueError:
             raise SourceError(f"{where} is {text!r}; expected a number") from None
     raise SourceError(f"{where} cannot be given here")
+
+
+def _aspect(where: str, text: str) -> float:
+    aspect = float(_value(where, text, float))
+    if not 0.25 <= aspect <= 4:
+        raise SourceError(f"{where} is {text!r}; expected a width over height of 0.25 to 4, as in 1.33")
+    return aspect
 
 
 _BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

@@ -80,7 +80,7 @@ def training_step(
         step: How far the run is; some views teach only the pose at first.
         detail: Whether to return pictures and watched figures too.
     """
-    # 1. Depth of the jittered image; tokens and the teacher see the photograph.
+    # 1. Depth of the image in other light; tokens and the teacher see the photograph.
     tokens = _tokens(networks, batch)
     student, teacher = _depths(networks, batch, tokens, config)
     # 2. Where the camera went, and what kind of camera it is.

@@ -54,7 +54,7 @@ class Teacher:
         """Return what the teacher sees in photographs.
 
         Args:
-            image: As photographed, never jittered.
+            image: As photographed, in no other light.
             tokens: The foundation model's, where they are known.
         """
         if not self._remembers:

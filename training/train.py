@@ -142,6 +142,9 @@ def _loader(
     )
     foundation = networks.frozen.foundation
     tokens = None
+    augment = config.batch.augment
+    if augment.crop and augment.resampled_tokens and foundation is not None and operation.tokens is None:
+        raise ValueError("augment.resampled_tokens takes tokens from a cache; expected operation.tokens")
     if operation.tokens is not None and foundation is not None:
         tokens = _cached_tokens(config, dataset, foundation, process, training=training)
     if not training:

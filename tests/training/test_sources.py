@@ -42,6 +42,7 @@ def test_a_path_may_hold_colons_and_an_option_may_be_none():
         ("video:/film.mp4?focal_px=700", "focal_px is '700'; expected 2 values"),
         ("video:/film.mp4", "expected focal_px, fov_deg or learn_intrinsics"),
         ("synthetic:?withhold=weather", "withhold is 'weather'; expected poses, stereo"),
+        ("synthetic:?narrowed=40", "narrowed is '40'; expected a width over height of 0.25 to 4"),
         ("synthetic:/data", "has a path; expected synthetic"),
         ("video:/film.mp4?fov_deg=70&weight=much", "weight is 'much'; expected a number"),
     ],
@@ -68,6 +69,12 @@ def test_several_lines_are_mixed_by_their_weights(tmp_path):
 def test_facts_may_be_withheld_from_any_kind_of_data():
     mixture = open_sources(["synthetic:?sequences=1&frames=2&withhold=poses,labels"])
     assert mixture.describe().endswith("labels and poses withheld")
+
+
+def test_any_kind_of_data_may_be_narrowed():
+    mixture = open_sources(["synthetic:?sequences=1&frames=1&height=32&width=64&narrowed=1&stereo=no"])
+    assert mixture.describe().endswith("narrowed to 1:1")
+    assert mixture[0].image.shape == (32, 32, 3)
 
 
 def test_a_weight_for_some_only_is_refused(tmp_path):

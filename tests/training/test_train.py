@@ -69,6 +69,13 @@ def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_pat
     assert "/nowhere" in caplog.text
 
 
+def test_crops_of_cached_tokens_are_refused_where_nothing_is_cached(film, tmp_path, caplog):
+    crops = ["--batch.augment.crop", "0.5", "--batch.augment.resampled-tokens"]
+    teacher = ["smoke-teacher", "--foundation-weights", "random", "--data", film, *crops]
+    assert main([*teacher, "--folder", str(tmp_path / "run")]) == 1
+    assert "resampled_tokens takes tokens from a cache; expected operation.tokens" in caplog.text
+
+
 def test_a_student_is_distilled_from_a_teacher_of_the_same_data(film, tmp_path):
     smoke(film, tmp_path / "first")
     teacher = tmp_path / "first" / "student.safetensors"

@@ -1,4 +1,4 @@
-"""Random changes that leave the geometry true: flips, resized crops, and colour jitter for the networks only.
+"""Random changes that leave the geometry true: flips, resized crops, and other light for the networks only.
 
 Every choice is drawn from a generator that the caller seeds, once for a sample and its views. It does not
 know files, batches or tensors.
@@ -15,6 +15,8 @@ from model.images import resize_image
 Image = UInt8[np.ndarray, "height width 3"]
 _HUE_STEPS = 180
 """OpenCV's hue of uint8 images: 2 degrees a step."""
+_SHADE_ROWS, _SHADE_COLUMNS = 3, 5
+"""Patches of uneven light: as large as a hedge, a house or a lorry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,21 @@ class AugmentConfig:
     saturation: float = 0.2
     hue: float = 0.1
     """Shifts are drawn from - this to + this; 1 is the whole colour circle."""
+    shade: float = 0.0
+    """Probability that parts of the image lie in the shade."""
+    shade_stops: float = 3.0
+    """How dark the darkest shade is; each stop halves the light."""
     crop: float = 0.0
     """Probability of a crop that is resized to the whole."""
     max_zoom: float = 1.25
     """The smallest crop is this much smaller than the image, in height and width."""
+    resampled_tokens: bool = False
+    """Whether a crop takes its part of the whole image's tokens, which may be cached, rather than tokens of
+    its own: nearly the same for small crops, and without asking the foundation model. Images are then kept at
+    the network's size, so that crops are up to `max_zoom` less sharp."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "crop"):
+        for name in ("flip", "jitter", "shade", "crop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
         for name in ("brightness", "contrast", "saturation"):
@@ -45,13 +55,15 @@ class AugmentConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 up to below 1")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue is {self.hue}; expected 0 to 0.5")
+        if self.shade_stops < 0:
+            raise ValueError(f"shade_stops is {self.shade_stops}; expected at least 0")
         if self.max_zoom < 1:
             raise ValueError(f"max_zoom is {self.max_zoom}; expected at least 1")
 
     @property
     def zoom(self) -> float:
         """How much finer than the network's input images must be kept for crops to stay sharp."""
-        return self.max_zoom if self.crop else 1.0
+        return self.max_zoom if self.crop and not self.resampled_tokens else 1.0
 
 
 NO_AUGMENTATION = AugmentConfig(flip=0.0, jitter=0.0, crop=0.0)
@@ -86,6 +98,22 @@ class ColourJitter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shade:
+    """Uneven light on one sample and its views, so that what is dark is not taken for what is near."""
+
+    stops: tuple[tuple[float, ...], ...]
+    """By how many halvings each patch is darker, row by row."""
+
+    def __call__(self, image: Image) -> Image:
+        """Return the image with patches darkened, and smooth transitions between them."""
+        rows, columns = image.shape[:2]
+        gain = np.exp2(-np.array(self.stops, np.float32))
+        gain = cv2.resize(gain, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        shaded: Image = np.round(image * gain[..., None]).astype(np.uint8)
+        return shaded
+
+
+@dataclass(frozen=True, kw_only=True)
 class Crop:
     """A window of the image, as shares of its height and width."""
 
@@ -102,6 +130,18 @@ class Augmentation:
     flip: bool = False
     crop: Crop | None = None
     jitter: ColourJitter | None = None
+    shade: Shade | None = None
+
+    def relight(self, image: Image) -> Image:
+        """Return the image in the colours and the light that the networks see."""
+        if self.jitter is not None:
+            image = self.jitter(image)
+        return image if self.shade is None else self.shade(image)
+
+    @property
+    def relights(self) -> bool:
+        """Whether that is another image at all."""
+        return self.jitter is not None or self.shade is not None
 
 
 def draw(config: AugmentConfig, random: np.random.Generator) -> Augmentation:
@@ -112,6 +152,9 @@ def draw(config: AugmentConfig, random: np.random.Generator) -> Augmentation:
     flip, crop, jitter = random.random(3) < (config.flip, config.crop, config.jitter)
     factors = random.uniform(-1, 1, 4)
     zoom, top, left = random.random(3)
+    shade, darkest = random.random(2)
+    # About half of the patches stay in the light.
+    patches = np.maximum(0, random.uniform(-1, 1, (_SHADE_ROWS, _SHADE_COLUMNS)))
     side = 1 / (1 + zoom * (config.max_zoom - 1))
     return Augmentation(
         flip=bool(flip),
@@ -123,6 +166,9 @@ def draw(config: AugmentConfig, random: np.random.Generator) -> Augmentation:
             hue=factors[3] * config.hue,
         )
         if jitter
+        else None,
+        shade=Shade(stops=tuple(map(tuple, (darkest * config.shade_stops * patches).tolist())))
+        if shade < config.shade
         else None,
     )
 

@@ -21,7 +21,7 @@ class Batch:
     image: Float[Tensor, "batch 3 height width"]
     """The target as photographed: what view synthesis is compared with."""
     image_augmented: Float[Tensor, "batch 3 height width"]
-    """The target with jittered colours: what the networks see."""
+    """The target in other colours and light: what the networks see."""
     sources: Float[Tensor, "batch views 3 height width"]
     """The source views as photographed; zeros where ``source_mask`` is False."""
     source_mask: Bool[Tensor, "batch views"]
@@ -39,7 +39,7 @@ class Batch:
     tokens: tuple[Float[Tensor, "batch _ _ _"], ...] | None
     """The foundation model's cached token grids of ``image``, flipped if it is; None: not cached."""
     sources_augmented: Float[Tensor, "batch views 3 height width"] | None = None
-    """The source views with the target's colour jitter, for the pose network; None: ``sources`` itself."""
+    """The source views in the target's light, for the pose network; None: ``sources`` itself."""
     intrinsics_known: Bool[Tensor, " batch"] | None = None
     """Where False, ``intrinsics`` is a starting point to be learned; None: all are known."""
     source_time: Int8[Tensor, "batch views"] | None = None

@@ -29,10 +29,10 @@ class FramedSample:
 
     key: str
     image: Image
-    image_jittered: Image | None
+    image_relit: Image | None
     """None: the same as ``image``."""
     sources: tuple[Image, ...]
-    sources_jittered: tuple[Image, ...] | None
+    sources_relit: tuple[Image, ...] | None
     source_T_target: tuple[Float32[np.ndarray, "4 4"] | None, ...]
     intrinsics: Float32[np.ndarray, "3 3"]
     depth_m: Float32[np.ndarray, "height width"] | None
@@ -55,14 +55,14 @@ def frame(
     change = framing(augmentation, rows=rows, columns=columns, height=height, width=width)
     image = change.image(sample.image)
     sources = tuple(change.image(view.image) for view in sample.sources)
-    jitter = augmentation.jitter
+    relights = augmentation.relights
     poses = (view.source_T_target for view in sample.sources)
     return FramedSample(
         key=sample.key,
         image=image,
-        image_jittered=None if jitter is None else jitter(image),
+        image_relit=augmentation.relight(image) if relights else None,
         sources=sources,
-        sources_jittered=None if jitter is None else tuple(jitter(source) for source in sources),
+        sources_relit=tuple(augmentation.relight(source) for source in sources) if relights else None,
         source_T_target=tuple(None if pose is None else change.pose(pose) for pose in poses),
         intrinsics=change.intrinsics(sample.intrinsics),
         depth_m=None if sample.depth_m is None else change.depth(sample.depth_m),
@@ -77,24 +77,24 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
     """Stack samples of one size. Views that a sample lacks are zeros and masked."""
     size, (height, width) = len(samples), samples[0].image.shape[:2]
     views = max(len(sample.sources) for sample in samples)
-    jittered = any(sample.image_jittered is not None for sample in samples)
+    relit = any(sample.image_relit is not None for sample in samples)
     image = np.empty((size, 3, height, width), np.float32)
     sources = np.zeros((size, views, 3, height, width), np.float32)
-    image_jittered = np.empty_like(image) if jittered else image
-    sources_jittered = np.zeros_like(sources) if jittered else sources
+    image_relit = np.empty_like(image) if relit else image
+    sources_relit = np.zeros_like(sources) if relit else sources
     source_mask = np.zeros((size, views), bool)
     pose_known = np.zeros((size, views), bool)
     source_time = np.zeros((size, views), np.int8)
     source_T_target = np.tile(np.eye(4, dtype=np.float32), (size, views, 1, 1))
     for row, sample in enumerate(samples):
         _to_planes(sample.image, image[row])
-        if jittered:
-            _to_planes(sample.image_jittered, image_jittered[row], otherwise=image[row])
+        if relit:
+            _to_planes(sample.image_relit, image_relit[row], otherwise=image[row])
         for column, (source, pose) in enumerate(zip(sample.sources, sample.source_T_target, strict=True)):
             _to_planes(source, sources[row, column])
-            if jittered:
-                other = None if sample.sources_jittered is None else sample.sources_jittered[column]
-                _to_planes(other, sources_jittered[row, column], otherwise=sources[row, column])
+            if relit:
+                other = None if sample.sources_relit is None else sample.sources_relit[column]
+                _to_planes(other, sources_relit[row, column], otherwise=sources[row, column])
             source_mask[row, column] = True
             source_time[row, column] = sample.source_time[column]
             if pose is not None:
@@ -104,7 +104,7 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
     return Batch(
         keys=tuple(sample.key for sample in samples),
         image=torch.from_numpy(image),
-        image_augmented=torch.from_numpy(image_jittered),
+        image_augmented=torch.from_numpy(image_relit),
         sources=torch.from_numpy(sources),
         source_mask=torch.from_numpy(source_mask),
         source_T_target=torch.from_numpy(source_T_target),
@@ -113,7 +113,7 @@ def collate(samples: Sequence[FramedSample]) -> Batch:
         depth_m=_depth(depths, height, width),
         depth_is_label=torch.tensor([sample.depth_is_label for sample in samples]),
         tokens=_tokens([sample.tokens for sample in samples]),
-        sources_augmented=torch.from_numpy(sources_jittered) if jittered else None,
+        sources_augmented=torch.from_numpy(sources_relit) if relit else None,
         intrinsics_known=torch.tensor([sample.intrinsics_known for sample in samples]),
         source_time=torch.from_numpy(source_time),
     )

@@ -77,20 +77,22 @@ class DepthPng:
 
     path: Path
 
-    def read(self, height: int, width: int) -> Float32[np.ndarray, "height width"]:
+    def read(self, height: int | None = None, width: int | None = None) -> Float32[np.ndarray, "_ _"]:
         """Return the depth in metres.
+
+        Args:
+            height: Of the image that it belongs to, in pixels; None: any.
+            width: Likewise.
 
         Raises:
             FrameError: It is not such a PNG, or not of the image's size.
         """
         steps = cv2.imread(str(self.path), cv2.IMREAD_UNCHANGED)
-        if steps is None or steps.dtype != np.uint16:
+        if steps is None or steps.dtype != np.uint16 or steps.ndim != 2:
             raise FrameError(self.path, "expected a uint16 PNG holding metres times 256")
-        if steps.shape != (height, width):
+        if steps.shape != (height or steps.shape[0], width or steps.shape[1]):
             raise FrameError(self.path, f"is {steps.shape}, but its image is {(height, width)}")
-        depth_m: Float32[np.ndarray, "height width"] = steps.astype(np.float32) / np.float32(
-            DEPTH_PNG_STEPS_PER_M
-        )
+        depth_m: Float32[np.ndarray, "_ _"] = steps.astype(np.float32) / np.float32(DEPTH_PNG_STEPS_PER_M)
         return depth_m
 
 
@@ -112,6 +114,7 @@ class Moment:
     """In pixels of the whole target, with pixel centres at +0.5."""
     views: tuple[MomentView, ...] = ()
     depth: DepthFile | None = None
+    depth_is_label: bool = False
     intrinsics_known: bool = True
 
 
@@ -161,6 +164,7 @@ class FrameDataset:
                 for view in moment.views
             ),
             depth_m=None if depth is None else depth.read(image.shape[0], image.shape[1]),
+            depth_is_label=moment.depth_is_label,
             intrinsics_known=moment.intrinsics_known,
         )
 

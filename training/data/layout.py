@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
+from urllib.parse import quote
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,6 +18,12 @@ _SHOWN = 20
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
 _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)
+
+
+def path_of_key(folder: Path, key: str, ending: str) -> Path:
+    """Return the file below a folder that belongs to a sample's key, wherever the key tries to point."""
+    parts = [quote(part, safe=" ") for part in key.split("/") if part not in ("", ".", "..")]
+    return folder.joinpath(*parts[:-1], f"{parts[-1]}{ending}")
 
 
 @dataclass(frozen=True, kw_only=True)

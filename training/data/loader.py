@@ -21,7 +21,7 @@ from training.data.mixture import Mixture
 from training.data.order import SampleOrder
 from training.data.prepared import PreparedDataset
 from training.data.sequence import SequenceDataset
-from training.data.tokens import TokenCache, TokensError
+from training.data.tokens import TokenCache, TokensError, crop_tokens
 
 _log = logging.getLogger(__name__)
 _GIB = 2**30
@@ -192,6 +192,8 @@ class BatchLoader:
         tokens = None
         if self._tokens is not None:
             tokens = self._tokens.read(sample.key, augmentation.flip, sample.image)
+            if augmentation.crop is not None:
+                tokens = crop_tokens(tokens, augmentation.crop, flipped=augmentation.flip)
         return frame(sample, augmentation, height=self.config.height, width=self.config.width, tokens=tokens)
 
     def _collated(self, samples: list[FramedSample]) -> Batch:
@@ -200,10 +202,10 @@ class BatchLoader:
 
 
 def _check_tokens(tokens: TokenCache, dataset: SequenceDataset, config: LoaderConfig) -> None:
-    if config.augment.crop:
+    if config.augment.crop and not config.augment.resampled_tokens:
         raise ValueError(
             "random crops and cached tokens exclude each other, because tokens are of whole images; "
-            "expected augment.crop=0, or tokens computed in the step"
+            "expected augment.crop=0, augment.resampled_tokens, or tokens computed in the step"
         )
     if (tokens.height, tokens.width) != (config.height, config.width):
         raise ValueError(

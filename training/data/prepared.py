@@ -136,6 +136,7 @@ class PreparedDataset:
             intrinsics=whole.intrinsics(moment.intrinsics),
             sources=tuple(views),
             depth_m=self._depth_of(moment, target.rows, target.columns),
+            depth_is_label=moment.depth_is_label,
             intrinsics_known=moment.intrinsics_known,
         )
 
@@ -151,7 +152,7 @@ class PreparedDataset:
         self, moment: Moment, rows: int, columns: int
     ) -> Float32[np.ndarray, "height width"] | None:
         file = moment.depth
-        if file is None or not self._depth:
+        if file is None or not (self._depth or moment.depth_is_label):
             return None
         return self._cache.get(
             (file.path, moment.frame.path),

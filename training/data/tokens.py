@@ -13,17 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-from urllib.parse import quote
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, UInt8
+from jaxtyping import Float, Float16, Float64, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from model.atomic import replacing
 from model.config import FoundationConfig
+from training.data.augment import Crop
+from training.data.layout import path_of_key
 from training.data.prepared import PreparedDataset
 from training.data.sequence import SequenceDataset
 
@@ -76,10 +77,8 @@ class TokenCache:
 
     def path(self, key: str, flipped: bool) -> Path:
         """Return the file of an entry."""
-        parts = [quote(part, safe=" ") for part in key.split("/") if part not in ("", ".", "..")]
         home = self.folder / self.fingerprint[:16] / f"{self.width}x{self.height}"
-        name = f"{parts[-1]}{'.flipped' if flipped else ''}.safetensors"
-        return home.joinpath(*parts[:-1], name)
+        return path_of_key(home, key, f"{'.flipped' if flipped else ''}.safetensors")
 
     def missing(self, keys: Sequence[str], flips: Sequence[bool] = (False, True)) -> list[tuple[str, bool]]:
         """Return the keys and flips that have no entry."""
@@ -115,6 +114,36 @@ class TokenCache:
         """Store a frame's token grids whole or not at all, whatever happens meanwhile."""
         with replacing(self.path(key, flipped)) as partial:
             save_file({TOKENS: tokens.contiguous()}, partial, metadata={CHECKSUM: _checksum(image)})
+
+
+def crop_tokens(
+    tokens: Float16[Tensor, "grids channels rows columns"], crop: Crop, *, flipped: bool
+) -> Float16[Tensor, "grids channels rows columns"]:
+    """Return the part of an image's tokens that a crop of it shows, resampled to as many.
+
+    Args:
+        tokens: Of the whole image, mirrored if it is.
+        crop: Of the image as it was before it was mirrored.
+        flipped: Whether it is mirrored.
+    """
+    grids, channels, rows, columns = tokens.shape
+    left = 1 - crop.left - crop.side if flipped else crop.left
+    row = (crop.top + crop.side * (np.arange(rows) + 0.5) / rows) * rows - 0.5
+    column = (left + crop.side * (np.arange(columns) + 0.5) / columns) * columns - 0.5
+    down = torch.from_numpy(_linear(row, rows).astype(np.float32))
+    across = torch.from_numpy(_linear(column, columns).astype(np.float32))
+    flat = tokens.reshape(grids * channels, rows, columns).float()
+    resampled: Float16[Tensor, "grids channels rows columns"] = (
+        (down @ flat @ across.T).half().reshape(tokens.shape)
+    )
+    return resampled
+
+
+def _linear(places: Float64[np.ndarray, " wanted"], count: int) -> Float64[np.ndarray, "wanted given"]:
+    """Return the weights of linear interpolation between `count` values, which end where they end."""
+    inside = np.clip(places, 0, count - 1)[:, None]
+    weights: Float64[np.ndarray, "wanted given"] = np.maximum(0, 1 - np.abs(inside - np.arange(count)))
+    return weights
 
 
 def fingerprint_of(foundation: Foundation) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from training.data.augment import (
     AugmentConfig,
     ColourJitter,
     Crop,
+    Shade,
     draw,
     framing,
     resize_depth,
@@ -98,18 +101,21 @@ def test_drawn_crops_stay_inside_the_image_and_within_the_zoom():
 
 
 def test_draws_come_with_the_probabilities_and_repeat_with_the_seed():
-    config = AugmentConfig(flip=0.5, jitter=0.25, crop=1.0)
+    config = AugmentConfig(flip=0.5, jitter=0.25, crop=1.0, shade=0.75)
     drawn = [draw(config, np.random.default_rng(seed)) for seed in range(1000)]
     assert 450 < sum(change.flip for change in drawn) < 550
     assert 200 < sum(change.jitter is not None for change in drawn) < 300
     assert all(change.crop is not None for change in drawn)
+    assert 700 < sum(change.shade is not None for change in drawn) < 800
     assert drawn[17] == draw(config, np.random.default_rng(17))
 
 
-def test_switching_one_option_does_not_shift_the_others():
-    with_crop = draw(AugmentConfig(jitter=1.0, crop=1.0), np.random.default_rng(5))
-    without = draw(AugmentConfig(jitter=1.0, crop=0.0), np.random.default_rng(5))
-    assert (with_crop.flip, with_crop.jitter) == (without.flip, without.jitter)
+@pytest.mark.parametrize("option", ["crop", "shade"])
+def test_switching_one_option_does_not_shift_the_others(option):
+    switched = draw(AugmentConfig(jitter=1.0, **{option: 1.0}), np.random.default_rng(5))
+    without = draw(AugmentConfig(jitter=1.0), np.random.default_rng(5))
+    assert getattr(without, option) is None
+    assert replace(switched, **{option: None}) == without
 
 
 def test_neutral_jitter_leaves_colours_nearly_alone():
@@ -134,6 +140,21 @@ def test_no_saturation_leaves_grey():
     assert np.array_equal(image[..., 0], image[..., 2])
 
 
+def test_shade_halves_the_light_once_a_stop_and_leaves_the_rest_in_the_light():
+    grey = np.full((30, 50, 3), 160, np.uint8)
+    shaded = Shade(stops=((0, 0, 0, 0, 3), (0, 0, 0, 0, 3), (0, 0, 0, 0, 3)))(grey)
+    assert (shaded[:, :35] == 160).all()
+    assert (shaded[:, 45:] == 20).all()
+    assert (np.diff(shaded[0, :, 0].astype(int)) <= 0).all()  # and no edge between
+
+
+def test_drawn_shade_is_never_darker_than_asked_and_leaves_half_of_the_image_alone():
+    config = AugmentConfig(shade=1.0, shade_stops=2.0)
+    stops = np.array([draw(config, np.random.default_rng(seed)).shade.stops for seed in range(200)])
+    assert 0 <= stops.min() <= stops.max() <= 2
+    assert 0.45 < (stops == 0).mean() < 0.55
+
+
 def test_sparse_depth_keeps_its_nearest_measurements():
     depth_m = np.zeros((4, 4), np.float32)
     depth_m[0, 0], depth_m[1, 1], depth_m[3, 2] = 9, 5, 7
@@ -147,7 +168,12 @@ def test_dense_depth_is_sampled_and_never_mixed():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"flip": 1.5}, "flip is 1.5"), ({"hue": 0.6}, "hue is 0.6"), ({"max_zoom": 0.5}, "max_zoom is 0.5")],
+    [
+        ({"flip": 1.5}, "flip is 1.5"),
+        ({"hue": 0.6}, "hue is 0.6"),
+        ({"shade_stops": -1}, "shade_stops is -1"),
+        ({"max_zoom": 0.5}, "max_zoom is 0.5"),
+    ],
 )
 def test_impossible_settings_are_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.training.data.fabricated import Memory
-from training.data.augment import Augmentation, ColourJitter
+from training.data.augment import Augmentation, ColourJitter, Shade
 from training.data.collate import collate, frame
 from training.data.sequence import Sample, View
 
@@ -53,9 +53,10 @@ def test_depth_is_zero_where_a_sample_has_none_and_absent_where_none_has():
     assert collate([framed(lonely())]).depth_m is None
 
 
-def test_jitter_reaches_what_the_networks_see_and_not_what_is_compared():
+@pytest.mark.parametrize("light", [{"jitter": DARKER}, {"shade": Shade(stops=((1.0,),))}])
+def test_other_light_reaches_what_the_networks_see_and_not_what_is_compared(light):
     sample = Memory(1)[0]
-    batch = collate([framed(sample, Augmentation(jitter=DARKER)), framed(sample)])
+    batch = collate([framed(sample, Augmentation(**light)), framed(sample)])
     assert torch.equal(batch.image[0], batch.image[1])
     assert torch.equal(batch.sources[0], batch.sources[1])
     assert batch.image_augmented[0].mean() < 0.6 * batch.image[0].mean()
@@ -64,7 +65,7 @@ def test_jitter_reaches_what_the_networks_see_and_not_what_is_compared():
     assert torch.equal(batch.pose_views[1], batch.sources[1])
 
 
-def test_without_jitter_the_networks_see_the_images_themselves():
+def test_without_other_light_the_networks_see_the_images_themselves():
     batch = collate([framed(Memory(1)[0])])
     assert batch.image_augmented.data_ptr() == batch.image.data_ptr()
     assert batch.pose_views is batch.sources

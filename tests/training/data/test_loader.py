@@ -189,6 +189,18 @@ def test_cached_tokens_and_crops_exclude_each_other(tmp_path):
         BatchLoader(Memory(6), config(augment=AugmentConfig(crop=0.5)), seed=1, tokens=cache)
 
 
+def test_a_crop_may_take_its_part_of_the_whole_images_tokens(tmp_path):
+    cache = TokenCache.of(tmp_path, Columns(), 8, 16)
+    cache_tokens(Memory(6), Columns(), cache)
+    augment = AugmentConfig(flip=0.5, jitter=0, crop=1.0, max_zoom=1.5, resampled_tokens=True)
+    loader = BatchLoader(Memory(6), config(batch_size=6, augment=augment), seed=1, tokens=cache)
+    whole = BatchLoader(Memory(6), config(batch_size=6), seed=1, tokens=cache).batch_at(0)
+    batch = loader.batch_at(0)
+    assert [grid.shape for grid in batch.tokens] == [grid.shape for grid in whole.tokens]
+    assert not torch.equal(batch.tokens[-1], whole.tokens[-1])
+    assert loader.cached_bytes == 6 * 3 * 8 * 16 * 3 + 6 * 8 * 16 * 4, "images are kept at the network's size"
+
+
 def test_tokens_of_another_size_are_refused(tmp_path):
     cache = TokenCache.of(tmp_path, Columns(), 16, 32)
     with pytest.raises(ValueError, match="tokens are of 32x16 images; expected 16x8"):

@@ -13,8 +13,9 @@ import torch
 from model.config import FoundationConfig
 from model.foundation import FoundationEncoder
 from tests.training.data.fabricated import Memory, pattern
+from training.data.augment import Crop
 from training.data.prepared import PreparedDataset
-from training.data.tokens import TokenCache, TokensError, cache_tokens, fingerprint_of
+from training.data.tokens import TokenCache, TokensError, cache_tokens, crop_tokens, fingerprint_of
 
 IMAGE = pattern(1, 8, 16)
 TOKENS = torch.arange(4 * 2 * 1 * 3, dtype=torch.float16).reshape(4, 2, 1, 3)
@@ -144,3 +145,28 @@ def test_killing_the_writer_at_any_moment_leaves_only_whole_entries(tmp_path):
     image = np.zeros((8, 16, 3), np.uint8)
     entries = [cache.read(str(number), False, image) for number in range(50)]
     assert all(len(entry.unique()) == 1 and entry.shape == (4, 8, 8, 16) for entry in entries)
+
+
+def ramp(rows=4, columns=8):
+    """Tokens that say where they are: x in one channel, y in the other, 0 to 1 over the image."""
+    y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
+    return torch.from_numpy(np.stack([x, y])[None]).half()
+
+
+def test_a_crops_tokens_are_those_of_its_places():
+    crop = Crop(top=0.25, left=0.125, side=0.5)
+    cropped = crop_tokens(ramp(), crop, flipped=False)
+    assert torch.allclose(cropped[0, 0, 0], (0.125 + 0.5 * (torch.arange(8) + 0.5) / 8).half(), atol=2e-3)
+    assert torch.allclose(cropped[0, 1, :, 0], (0.25 + 0.5 * (torch.arange(4) + 0.5) / 4).half(), atol=2e-3)
+
+
+def test_of_a_mirrored_image_it_is_the_mirrored_part():
+    crop = Crop(top=0.25, left=0.125, side=0.5)
+    straight = crop_tokens(ramp(), crop, flipped=False)
+    mirrored = crop_tokens(ramp().flip(-1), crop, flipped=True)
+    assert torch.allclose(mirrored, straight.flip(-1), atol=2e-3)
+
+
+def test_the_whole_image_keeps_its_tokens():
+    tokens = torch.randn(2, 3, 4, 8).half()
+    assert torch.equal(crop_tokens(tokens, Crop(top=0, left=0, side=1), flipped=False), tokens)
