@@ -4,9 +4,12 @@
     python benchmarks/miniature.py run --world kitti --kitti DATA --foundation-weights W --backbone-weights W
     python benchmarks/miniature.py report
 
+Students learn from the teacher of their own seed, or all of them from a finished one (--teacher), as they
+would in earnest: a teacher that has not learned more than they could by themselves has nothing to say.
+
 Every arm of every seed is a run of its own that resumes where it was stopped. What is finished is a line of
 miniature.jsonl, kept beside this file, and is not done again: the whole may take many evenings. Each is
-judged on sequences that no arm has seen, by median-scaled AbsRel. `report` writes miniature.md: mean and
+judged on drives that no arm has seen, by median-scaled AbsRel. `report` writes miniature.md: mean and
 spread over the seeds, and how much each part was worth within each seed.
 """
 
@@ -14,11 +17,10 @@ import dataclasses
 import datetime
 import json
 import logging
-import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,16 +28,23 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from benchmarks.machine import processor
 from model.atomic import replacing
 from model.config import ModelConfig, preset
 from model.weights import WeightsSource
+from training.candidates import open_candidate
 from training.config import BatchConfig, OperationConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.distributed import Process
+from training.evaluation import evaluate
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.sky import SkyConfig
 from training.pose import PoseConfig
+from training.protocols.folder import FOLDER, FolderFrames
+from training.protocols.protocol import JudgedFrames, JudgingProtocol
 from training.teacher import TeacherConfig
 from training.train import train
+from training.trainer import Finished
 
 World = Literal["synthetic", "kitti"]
 _log = logging.getLogger(__name__)
@@ -93,7 +102,12 @@ class Run:
     world: World = "synthetic"
     arms: tuple[str, ...] = tuple(ARMS)
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 400
+    steps: int = 300
+    """Of a student."""
+    teacher_steps: int = 600
+    """Of a teacher: who is to teach has to know more."""
+    teacher: Path | None = None
+    """A finished teacher, of whom every distilled student learns; by default its own seed's."""
     kitti: Path = Path("data")
     """With --world kitti: the folder that holds kitti_raw and kitti_odometry."""
     foundation_weights: WeightsSource = "hub"
@@ -116,9 +130,10 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of one arm and seed."""
+    """What came of one arm and seed on one set of held-out frames."""
 
     world: str
+    held_out: str
     arm: str
     seed: int
     steps: int
@@ -127,6 +142,8 @@ class Result:
     scale: float
     seconds: float
     frames: int
+    teacher: str = ""
+    """Of whom it learned: `own`, or a finished teacher's file name; of nobody where empty."""
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).date().isoformat())
 
 
@@ -138,25 +155,36 @@ def run(command: Run) -> None:
                 continue
             _log.info("%s, %s, seed %d", command.world, name, seed)
             finished = train(_config(command, name, seed), _process())
-            if finished is None or not finished.complete or finished.validated is None:
+            if finished is None or not finished.complete:
                 _log.info("stopped; the same command goes on from here")
                 return
-            judged = finished.validated
-            result = Result(
-                world=command.world, arm=name, seed=seed, steps=finished.step,
-                seconds=round(finished.seconds, 1), abs_rel=judged.metrics.abs_rel,
-                delta1=judged.metrics.delta1, scale=judged.scale,
-                frames=judged.frames,
-            )  # fmt: skip
+            lines = [
+                json.dumps(dataclasses.asdict(one)) + "\n" for one in _judge(command, name, seed, finished)
+            ]
             with command.results.open("a") as file:
-                file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+                file.write("".join(lines))
+
+
+def _judge(command: Run, name: str, seed: int, finished: Finished) -> Iterator[Result]:
+    """Judge what a run wrote on each held-out set."""
+    checkpoint = _place(command, name, seed) / f"{ARMS[name].role}.safetensors"
+    candidate = open_candidate(checkpoint, foundation_weights=command.foundation_weights)
+    for held_out, (frames, protocol) in _held_out(command).items():
+        judged = evaluate(candidate.predict, frames, protocol)
+        _log.info("%s on %s: AbsRel %.4f", name, held_out, judged.mean.abs_rel)
+        yield Result(
+            world=command.world, held_out=held_out, arm=name, seed=seed, steps=finished.step,
+            seconds=round(finished.seconds, 1), abs_rel=judged.mean.abs_rel,
+            delta1=judged.mean.delta1, scale=judged.scale.median,
+            frames=judged.images, teacher=_taught_by(command, ARMS[name]),
+        )  # fmt: skip
 
 
 def read_results(path: Path) -> list[Result]:
-    """Return what is finished; the last word on each world, arm, seed and number of steps counts."""
+    """Return what is finished; the last word on each held-out set, arm, seed and number of steps counts."""
     lines = path.read_text().splitlines() if path.exists() else []
     results = [Result(**json.loads(line)) for line in lines]
-    return list({(one.world, one.arm, one.seed, one.steps): one for one in results}.values())
+    return list({(one.held_out, one.arm, one.seed, one.steps): one for one in results}.values())
 
 
 def report(command: Report) -> None:
@@ -165,8 +193,8 @@ def report(command: Report) -> None:
     if not results:
         raise SystemExit(f"nothing in {command.results}; expected `run` to have finished something")
     lines = [*_head(results)]
-    for world in sorted({result.world for result in results}):
-        lines += _world([result for result in results if result.world == world], world)
+    for held_out in sorted({result.held_out for result in results}):
+        lines += _held_out_section([result for result in results if result.held_out == held_out])
     with replacing(command.output) as partial:
         partial.write_text("\n".join(lines) + "\n")
 
@@ -176,7 +204,7 @@ def _done(command: Run, name: str, seed: int) -> bool:
     there = {(one.world, one.arm, one.seed, one.steps) for one in read_results(command.results)}
 
     def finished(arm: str) -> bool:
-        return (command.world, arm, seed, command.steps) in there
+        return (command.world, arm, seed, _steps(command, ARMS[arm])) in there
 
     if not finished(name):
         return False
@@ -184,7 +212,19 @@ def _done(command: Run, name: str, seed: int) -> bool:
     return name != "teacher" or not asked or _checkpoint(command, seed).exists()
 
 
+def _taught_by(command: Run, arm: Arm) -> str:
+    if not arm.distilled:
+        return ""
+    return command.teacher.name if command.teacher is not None else "own"
+
+
+def _steps(command: Run, arm: Arm) -> int:
+    return command.teacher_steps if arm.role == "teacher" else command.steps
+
+
 def _checkpoint(command: Run, seed: int) -> Path:
+    if command.teacher is not None:
+        return command.teacher
     return _place(command, "teacher", seed) / "teacher.safetensors"
 
 
@@ -199,13 +239,13 @@ def _config(command: Run, name: str, seed: int) -> TrainConfig:
         losses = dataclasses.replace(losses, **{arm.without: part})
     return TrainConfig(
         recipe=f"miniature {name}", folder=_place(command, name, seed), seed=seed, model=model,
-        data=_training_data(command), validation=_held_out(command),
+        data=_training_data(command),
         foundation_weights=command.foundation_weights, backbone_weights=command.backbone_weights,
         teacher=_checkpoint(command, seed) if arm.distilled else None,
         asking=TeacherConfig(memory_gib=1.0), precision="bfloat16", batch=BatchConfig(size=4), losses=losses,
         pose=PoseConfig(supervision=0.0),
         optimizer=OptimizerConfig(lr=3e-4, backbone_lr=1e-4, gate_lr=1e-2),
-        schedule=ScheduleConfig(steps=command.steps, warmup_steps=40, ema_decay=0.98),
+        schedule=ScheduleConfig(steps=_steps(command, arm), warmup_steps=40, ema_decay=0.98),
         operation=OperationConfig(
             tokens=command.tokens, threads=command.threads, loader_threads=1, tensorboard=False,
             pictures_every=0, validate_every=0, save_every=100,
@@ -231,10 +271,27 @@ def _training_data(command: Run) -> tuple[str, ...]:
     )
 
 
-def _held_out(command: Run) -> tuple[str, ...]:
+def _held_out(command: Run) -> Mapping[str, tuple[JudgedFrames, JudgingProtocol]]:
+    """Return the frames that judge a world's arms, by what they are."""
     if command.world == "synthetic":
-        return (_synthetic(command, sequences=6, seed=202),)
-    return (f"kitti-odometry:{command.kitti / 'kitti_odometry'}?sequences=04&depth=1",)
+        height, width = _SIZE["height"], _SIZE["width"]
+        config = SyntheticConfig(
+            sequences=20, frames=2, seed=202, height=height, width=width, folder=command.drawn
+        )
+        return {"synthetic streets of seed 202": (SyntheticDataset(config), FOLDER["none"])}
+    sequence = command.kitti / "kitti_odometry/sequences/04"
+    drive, scans = "2011_09_26_drive_traffic_sync", "proj_depth/velodyne_raw/image_02"
+    photographs = command.kitti / "kitti_raw/2011_09_26" / drive / "image_02/data"
+    return {
+        "KITTI odometry 04": (
+            FolderFrames(sequence / "image_2", sequence / "velodyne_depth"),
+            FOLDER["garg"],
+        ),
+        "KITTI's traffic drive": (
+            FolderFrames(photographs, command.kitti / "kitti_depth" / drive / scans),
+            FOLDER["garg"],
+        ),
+    }
 
 
 def _synthetic(command: Run, *, sequences: int, seed: int) -> str:
@@ -253,38 +310,42 @@ def _process() -> Process:
 
 
 def _head(results: Sequence[Result]) -> list[str]:
+    seconds = {(result.world, result.arm, result.seed): result.seconds for result in results}
     return [
         "# The method in miniature",
         "",
         f"Written on {max(result.date for result in results)} by `python benchmarks/miniature.py report`.",
         "",
-        f"- {platform.processor() or platform.machine()}, torch {torch.__version__}, "
-        f"{sum(result.seconds for result in results) / 3600:.1f} hours of training in all",
+        f"- {processor()}, torch {torch.__version__}, "
+        f"{sum(seconds.values()) / 3600:.1f} hours of training in all",
         f"- {_SIZE['width']}x{_SIZE['height']}, batches of 4, bfloat16, poses and stereo given, no labels",
-        "- AbsRel, each frame scaled by its median, at the network's size; lower is better; "
-        "mean (lowest to highest) over the seeds",
+        "- AbsRel, each frame scaled by its median, KITTI by LiDAR within the Garg crop, the synthetic world "
+        "by its exact depth; lower is better; mean (lowest to highest) over the seeds",
         "",
     ]
 
 
-def _world(results: Sequence[Result], world: str) -> list[str]:
+def _held_out_section(results: Sequence[Result]) -> list[str]:
     by = {(result.arm, result.seed): result for result in results}
-    one = results[0]
-    steps = ", ".join(str(count) for count in sorted({result.steps for result in results}))
+    named = {result.teacher for result in results if result.teacher}
+    teachers = sorted("the teacher of their seed" if name == "own" else f"`{name}`" for name in named)
+    trained = "the synthetic world" if results[0].world == "synthetic" else "real frames of KITTI"
     lines = [
-        f"## {'The synthetic world' if world == 'synthetic' else 'Real frames'}",
+        f"## {results[0].held_out}",
         "",
-        f"{steps} steps; judged on {one.frames} frames of "
-        + ("worlds of another seed." if world == "synthetic" else "KITTI odometry 04, by LiDAR."),
+        f"{results[0].frames} frames, for those that were trained on {trained}. "
+        f"Distilled students learn from {' and from '.join(teachers) or 'nobody yet'}.",
         "",
-        "| arm | seeds | AbsRel | d < 1.25 |",
-        "| --- | --- | --- | --- |",
+        "| arm | steps | seeds | AbsRel | d < 1.25 |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, arm in ARMS.items():
         own = [result for result in results if result.arm == name]
         if own:
             errors, inliers = [r.abs_rel for r in own], [r.delta1 for r in own]
-            lines.append(f"| {arm.what} | {len(own)} | {_spread(errors)} | {_spread(inliers)} |")
+            steps = ", ".join(str(count) for count in sorted({result.steps for result in own}))
+            spreads = f"{_spread(errors)} | {_spread(inliers)}"
+            lines.append(f"| {arm.what} | {steps} | {len(own)} | {spreads} |")
     lines += [
         "",
         "| part | seeds | AbsRel without it minus AbsRel with it | better in |",

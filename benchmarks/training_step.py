@@ -1,25 +1,29 @@
 """Where the time of one training step goes, by stage.
 
-    python benchmarks/training_step.py --recipe student
+    python benchmarks/training_step.py --precision bfloat16
 
 Each time is the least of several rounds, of the processor (what the work costs) and of the clock (what
-it takes here, with whatever else runs). The batch is noise of the real shape, with known poses and stereo;
-tokens are given, as from a cache; weights are random, because time does not depend on them.
+it takes here, with whatever else runs). What was measured goes to training_step.md, beside this file. The
+batch is noise of the real shape, with known poses and stereo; tokens are given, as from a cache; weights are
+random, because time does not depend on them.
 """
 
 import dataclasses
 import datetime
-import json
-import platform
+import os
+import shlex
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import tyro
 from torch import Tensor, nn
 
+from benchmarks.machine import processor
+from model.atomic import replacing
 from model.config import preset
 from model.decoder import DepthOutput
 from model.network import TeacherNet, build
@@ -37,7 +41,7 @@ from training.teacher import Teacher, TeacherConfig
 class Settings:
     """What is measured."""
 
-    recipe: str = "student"
+    recipes: tuple[str, ...] = ("student", "distil")
     """Of `training.recipes`; `distil` gets a teacher with random weights."""
     precision: str = ""
     """float32 or bfloat16; the recipe's own where empty."""
@@ -49,8 +53,9 @@ class Settings:
     compile: bool = False
     rounds: int = 5
     threads: int = 2
-    out: Path | None = None
-    """A JSON file."""
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    """What else is running; found out by itself."""
+    output: Path = field(default_factory=lambda: Path(__file__).with_suffix(".md"))
 
 
 class Answered(nn.Module):
@@ -123,11 +128,9 @@ def least(run: Callable[[], object], rounds: int) -> tuple[float, float]:
     return 1000 * min(each[0] for each in taken), 1000 * min(each[1] for each in taken)
 
 
-def measure(settings: Settings) -> dict[str, tuple[float, float]]:
+def measure(settings: Settings, recipe: str) -> dict[str, tuple[float, float]]:
     """Return the milliseconds of each stage."""
-    config = dataclasses.replace(
-        RECIPES[settings.recipe](), foundation_weights="random", backbone_weights="random"
-    )
+    config = dataclasses.replace(RECIPES[recipe](), foundation_weights="random", backbone_weights="random")
     if settings.precision:
         config = dataclasses.replace(config, precision=settings.precision)
     if not settings.pose_network:
@@ -136,7 +139,7 @@ def measure(settings: Settings) -> dict[str, tuple[float, float]]:
     networks = networks_of(config)
     if settings.compile:
         networks.depth.compile()
-    tokens = settings.recipe == "distil" or config.model.foundation is not None
+    tokens = recipe == "distil" or config.model.foundation is not None
     batch = noise_batch(config, settings, tokens)
     low = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
 
@@ -180,20 +183,51 @@ def measure(settings: Settings) -> dict[str, tuple[float, float]]:
     return stages
 
 
+def report(settings: Settings, measured: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
+    """Write the tables."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    pose = "with" if settings.pose_network else "without"
+    precision = settings.precision or "precision of the recipe"
+    lines = [
+        "# Where the time of a training step goes",
+        "",
+        f"Measured on {today} by `{shlex.join(['python', *sys.argv])}`.",
+        "",
+        f"- {processor()}, {os.cpu_count()} cores, torch {torch.__version__}; "
+        f"load average before: {settings.load:.1f}",
+        f"- 640x192, batches of {settings.batch_size}, {settings.views} views, {pose} the pose network, "
+        f"{precision}, {settings.threads} threads, tokens given as from a cache",
+        f"- the least of {settings.rounds} rounds; milliseconds",
+        "",
+    ]
+    for recipe, stages in measured.items():
+        whole = stages["whole step, forward and backward"][1] + stages["clip, optimizer, average"][1]
+        lines += [
+            f"## {recipe}",
+            "",
+            "| stage | processor | clock | of a step |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {name} | {work_ms:.0f} | {clock_ms:.0f} | {clock_ms / whole:.0%} |"
+            for name, (work_ms, clock_ms) in stages.items()
+        ]
+        lines += [""]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write."""
     settings = tyro.cli(Settings, description=__doc__)
     torch.set_num_threads(settings.threads)
-    stages = measure(settings)
-    print(f"{settings.recipe} {settings.precision}, batch {settings.batch_size}, {settings.threads} threads")
-    for name, (processor, clock) in stages.items():
-        print(f"  {name:40s} {processor:8.0f} ms of processor {clock:8.0f} ms of clock")
-    if settings.out is not None:
-        what = {key: str(value) for key, value in dataclasses.asdict(settings).items()}
-        measured = {name: {"processor_ms": cpu, "clock_ms": clock} for name, (cpu, clock) in stages.items()}
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        where = {"date": today, "machine": platform.machine(), "torch": torch.__version__}
-        settings.out.write_text(json.dumps({**where, "settings": what, "stages": measured}, indent=2))
+    measured = {}
+    for recipe in settings.recipes:
+        measured[recipe] = measure(settings, recipe)
+        print(f"{recipe} {settings.precision}, batch {settings.batch_size}, {settings.threads} threads")
+        for name, (work_ms, clock_ms) in measured[recipe].items():
+            print(f"  {name:40s} {work_ms:8.0f} ms of processor {clock_ms:8.0f} ms of clock")
+    with replacing(settings.output) as partial:
+        partial.write_text(report(settings, measured))
 
 
 if __name__ == "__main__":
