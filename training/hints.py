@@ -33,6 +33,7 @@ from training.data.mixture import Mixture
 from training.data.prepared import PreparedDataset
 from training.data.sequence import Sample, View
 from training.multi_view.hints import HintsConfig, confirmed, match
+from training.multi_view.rectified import RectifiedConfig, is_beside, match_beside
 from training.sources import open_sources
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,12 @@ class HintsCommand:
     """In pixels; of the network that will learn from them."""
     width: int = 640
     threads: int = 1
+    matcher: Literal["auto", "sweep"] = "auto"
+    """`auto`: a pair from beside by OpenCV's matcher, everything else by a plane sweep."""
     matching: HintsConfig = field(default_factory=HintsConfig)
+    """Of the plane sweep."""
+    rectified: RectifiedConfig = field(default_factory=RectifiedConfig)
+    """Of OpenCV's matcher."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +104,7 @@ def _match_all(command: HintsCommand, dataset: Mixture) -> None:
             views = _wanted(sample, command.views)
             depth_m = np.zeros(sample.image.shape[:2], np.float32)
             if views:
-                depth_m = match(sample.image, views, sample.intrinsics, command.matching)
+                depth_m = _matched(command, sample, views)
             _write(path, depth_m)
         if (index + 1) % _LOG_EVERY == 0:
             _log.info("matched %d of %d", index + 1, len(dataset))
@@ -117,6 +123,12 @@ def _check_all(command: HintsCommand, dataset: Mixture) -> None:
     if not any(shares):
         raise ValueError(f"{dataset.describe()}: no hint at all; expected views of known poses that move")
     _log.info("%d frames, hints for %.0f %% of their pixels", len(shares), 100 * float(np.mean(shares)))
+
+
+def _matched(command: HintsCommand, sample: Sample, views: list[View]) -> Float32[np.ndarray, "height width"]:
+    if command.matcher == "auto" and len(views) == 1 and is_beside(views[0]):
+        return match_beside(sample.image, views[0], sample.intrinsics, command.rectified)
+    return match(sample.image, views, sample.intrinsics, command.matching)
 
 
 def _wanted(sample: Sample, which: str) -> list[View]:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.data.fabricated import kitti_raw, write_image
 from tests.training.worlds import HEIGHT, INTRINSICS, STEP_M, WALL_M, WIDTH, WallWorld, sideways
-from training.data.hinted import hint_path
+from training.data.hinted import HintPng, hint_path
 from training.data.sequence import View
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.hints import HintsCommand, main, write_hints
@@ -118,6 +118,23 @@ def test_the_command_writes_a_hint_for_each_frame_that_training_reads(tmp_path, 
     assert np.median(sample.depth_m[known]) == pytest.approx(5.0, abs=0.3)
     assert not plain[0].depth_is_label
     assert hinted.moment(0).depth_is_label
+
+
+def test_a_pair_from_beside_is_matched_by_either_matcher(tmp_path):
+    street = "synthetic:?sequences=1&frames=1&height=96&width=320&seed=5"
+    exact_m = open_sources([street])[0].depth_m
+    hints = {}
+    for matcher in ("auto", "sweep"):
+        command = HintsCommand(
+            data=street, folder=tmp_path / matcher, views="stereo", matcher=matcher, height=96, width=320
+        )
+        write_hints(command)
+        (key,) = open_sources([street]).keys
+        hints[matcher] = HintPng(path=hint_path(command.folder, key)).read(96, 320)
+    assert not np.array_equal(*hints.values())
+    for hint_m in hints.values():
+        both = (hint_m > 0) & (exact_m > 0)
+        assert np.median(np.abs(hint_m - exact_m)[both] / exact_m[both]) < 0.05
 
 
 def test_what_is_there_is_not_matched_again(tmp_path):

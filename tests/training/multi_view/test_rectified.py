@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from tests.training.worlds import FOCAL, HEIGHT, INTRINSICS, STEP_M, WALL_M, WIDTH, WallWorld, sideways
+from training.data.sequence import View
+from training.data.synthetic import SyntheticConfig, SyntheticDataset
+from training.multi_view.rectified import RectifiedConfig, is_beside, match_beside
+
+LARGE = RectifiedConfig(nearest_m=FOCAL * STEP_M / 16, block_px=5, least_patch_px=10)
+
+
+def seen_from(pose: np.ndarray | None) -> View:
+    return View(image=np.zeros((HEIGHT, WIDTH, 3), np.uint8), source_T_target=pose, role="stereo")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_wall_is_where_it_is_whichever_side_the_other_camera_is_on(side):
+    sample = WallWorld()[0]
+    depth_m = match_beside(sample.image, sample.sources[side], sample.intrinsics, LARGE)
+    known = depth_m[4:-4, 20:-20] > 0
+    assert known.mean() > 0.9
+    assert np.median(np.abs(depth_m[4:-4, 20:-20][known] - WALL_M)) < 0.1
+
+
+def test_a_street_s_pair_gives_its_depth():
+    street = SyntheticDataset(SyntheticConfig(sequences=1, frames=1, height=96, width=320, seed=5))[0]
+    (view,) = [view for view in street.sources if view.role == "stereo"]
+    hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig())
+    both = (hint_m > 0) & (street.depth_m > 0)
+    error = np.abs(hint_m[both] - street.depth_m[both]) / street.depth_m[both]
+    assert both.mean() > 0.6
+    assert np.median(error) < 0.05
+    assert hint_m.max() <= 80
+
+
+def test_a_pixel_of_many_depths_is_no_hint():
+    plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    view = View(image=plain, source_T_target=sideways(STEP_M), role="stereo")
+    assert not match_beside(plain, view, INTRINSICS, LARGE).any()
+
+
+def test_a_camera_ahead_above_turned_or_nowhere_is_not_beside():
+    assert is_beside(seen_from(sideways(STEP_M)))
+    assert is_beside(seen_from(sideways(-STEP_M)))
+    turned = sideways(STEP_M)
+    turned[:2, :2] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    above, ahead = sideways(STEP_M), sideways(STEP_M)
+    above[1, 3] = ahead[2, 3] = 0.1 * STEP_M
+    for pose in (turned, above, ahead, np.eye(4, dtype=np.float32), None):
+        assert not is_beside(seen_from(pose))
+        with pytest.raises(ValueError, match="expected one from straight beside"):
+            match_beside(np.zeros((HEIGHT, WIDTH, 3), np.uint8), seen_from(pose), INTRINSICS, LARGE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"nearest_m": 0.0}, "nearest_m is 0.0"),
+        ({"farthest_m": 1.0}, "farthest_m 1.0"),
+        ({"block_px": 4}, "block_px is 4"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(settings, said):
+    with pytest.raises(ValueError, match=said):
+        RectifiedConfig(**settings)
