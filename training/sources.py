@@ -95,11 +95,14 @@ def read_config(line: str) -> Any:
 def _open(line: str) -> tuple[SequenceDataset, float | None]:
     source = _parse(line)
     dataset = source.reader.dataset(source.config)
+    if source.withhold:
+        dataset = Withheld(dataset, source.withhold)
+    # Hints are not the data set's own labels, and stay where those are withheld.
     if source.hints is not None:
         dataset = Hinted(dataset, source.hints)
     if source.narrowed is not None:
         dataset = Narrowed(dataset, source.narrowed)
-    return Withheld(dataset, source.withhold) if source.withhold else dataset, source.weight
+    return dataset, source.weight
 
 
 @dataclass(frozen=True, kw_only=True)

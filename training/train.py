@@ -69,11 +69,7 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     if config.operation.threads:
         torch.set_num_threads(config.operation.threads)
     # 1. Look at all data before anything is computed.
-    dataset = open_sources(config.data)
-    dataset.verify()
-    watched = open_sources(config.validation) if config.validation else None
-    if watched is not None:
-        watched.verify()
+    dataset, watched = _open_data(config)
     # 2. Networks, and tokens where they are kept.
     networks = build_networks(config, process.device)
     loader = _loader(config, dataset, networks, process, training=True)
@@ -109,6 +105,17 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
         _log.info("finished after %s: %s", duration(finished.seconds), path)
     wait_for_all(process)
     return finished
+
+
+def _open_data(config: TrainConfig) -> tuple[Mixture, Mixture | None]:
+    dataset = open_sources(config.data)
+    dataset.verify()
+    watched = open_sources(config.validation) if config.validation else None
+    if watched is not None:
+        watched.verify()
+    if config.losses.labels.weight and not dataset.seems_labelled():
+        _log.warning("losses.labels has a weight, but no frame was found that has labels or hints")
+    return dataset, watched
 
 
 def _digest(dataset: Mixture) -> str:

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.training.worlds import photograph
+from training.data.hinted import hint_path
 from training.data.kitti_raw import KittiRawConfig
 from training.sources import READERS, SourceError, help_text, open_sources, read_config
 
@@ -69,6 +71,19 @@ def test_several_lines_are_mixed_by_their_weights(tmp_path):
 def test_facts_may_be_withheld_from_any_kind_of_data():
     mixture = open_sources(["synthetic:?sequences=1&frames=2&withhold=poses,labels"])
     assert mixture.describe().endswith("labels and poses withheld")
+
+
+def test_hints_stay_where_a_data_set_s_own_labels_are_withheld(tmp_path):
+    line = "synthetic:?sequences=1&frames=2&height=32&width=64&stereo=no&withhold=labels"
+    hinted, plain = open_sources([line]).keys
+    path = hint_path(tmp_path, hinted)
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), np.full((32, 64), 7 * 256, np.uint16))
+    mixture = open_sources([f"{line}&hints={tmp_path}"])
+    assert mixture[0].depth_is_label
+    assert np.all(mixture[0].depth_m == 7)
+    assert not mixture[1].depth_is_label
+    assert mixture.keys == (hinted, plain)
 
 
 def test_any_kind_of_data_may_be_narrowed():

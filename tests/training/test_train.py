@@ -64,6 +64,14 @@ def test_other_settings_in_the_same_folder_are_explained_without_a_traceback(fil
     assert "optimizer.lr: was 0.001, is now 0.5" in caplog.text
 
 
+def test_labels_that_no_frame_has_are_missed_aloud(film, tmp_path, caplog):
+    said = "losses.labels has a weight, but no frame was found that has labels or hints"
+    assert smoke(film, tmp_path / "run", "--operation.plan-only") == 0
+    assert said not in caplog.text
+    assert smoke(film, tmp_path / "run", "--operation.plan-only", "--losses.labels.weight", "1") == 0
+    assert said in caplog.text
+
+
 def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_path, caplog):
     assert smoke("video:/nowhere?fov_deg=77", tmp_path / "run") == 1
     assert "/nowhere" in caplog.text

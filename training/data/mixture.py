@@ -48,6 +48,13 @@ class Mixture:
         dataset, inner = self._locate(index)
         return dataset.moment(inner) if isinstance(dataset, HasMoments) else None
 
+    def seems_labelled(self) -> bool:
+        """Return whether any sample that is looked at has depth to learn from.
+
+        Of data sets with files that is each; of others, whose samples have to be made, three.
+        """
+        return any(_seems_labelled(dataset) for dataset in self._datasets)
+
     @property
     def keys(self) -> Sequence[str]:
         """The samples' keys, without reading any image."""
@@ -79,3 +86,12 @@ class Mixture:
             raise IndexError(f"sample {index} of a mixture of {len(self)}")
         part = bisect_right(self._ends, index)
         return self._datasets[part], index - (self._ends[part - 1] if part else 0)
+
+
+def _seems_labelled(dataset: SequenceDataset) -> bool:
+    if isinstance(dataset, HasMoments):
+        moments = [dataset.moment(index) for index in range(len(dataset))]
+        if None not in moments:
+            return any(moment is not None and moment.depth_is_label for moment in moments)
+    last = len(dataset) - 1
+    return any(dataset[index].depth_is_label for index in sorted({0, last // 2, last}))

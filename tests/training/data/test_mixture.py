@@ -5,6 +5,7 @@ from tests.training.data.fabricated import Memory, kitti_raw
 from training.data.kitti_raw import KittiRaw, KittiRawConfig
 from training.data.layout import LayoutError
 from training.data.mixture import Mixture
+from training.data.withheld import Withheld
 
 
 def test_a_mixture_gives_the_samples_of_its_parts_one_after_the_other():
@@ -34,6 +35,16 @@ def test_moments_are_passed_on_where_there_are_files(tmp_path):
     moment = mixture.moment(3)
     assert moment is not None
     assert np.array_equal(moment.frame.read(), mixture[3].image)
+
+
+def test_a_mixture_seems_labelled_where_any_part_has_depth_to_learn_from(tmp_path):
+    kitti_raw(tmp_path)
+    files = KittiRaw(KittiRawConfig(root=tmp_path))
+    made = Memory(5)
+    assert not Mixture([files]).seems_labelled()
+    assert not Mixture([files, Withheld(made, ("labels",))]).seems_labelled()
+    assert made.reads == [0, 2, 4]
+    assert Mixture([files, made]).seems_labelled()
 
 
 def test_verifying_looks_at_the_parts_that_have_files(tmp_path):
