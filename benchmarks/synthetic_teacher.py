@@ -86,7 +86,7 @@ def judge(command: Command, candidate: Candidate) -> Evaluation:
     evaluation = Evaluation(
         candidate=candidate,
         data=f"{len(held_out)} streets of seed {command.seed}, {', '.join(command.styles)}",
-        reports=(evaluate(candidate.predict, held_out, _PROTOCOL),),
+        reports=tuple(evaluate(candidate.predict, held_out, _PROTOCOL, flip=flip) for flip in (False, True)),
         baselines=(
             Baseline(
                 name=f"best constant plane, fitted to as many streets of seed {command.training_seed}",
@@ -120,6 +120,7 @@ def report(command: Command, evaluation: Evaluation, load: float) -> Iterator[st
     yield _row("teacher", evaluation.reports[0])
     for style in command.styles if len(command.styles) > 1 else ():
         yield _row(f"teacher, {style}", evaluation.reports[0], _of_style(command, style))
+    yield _row("teacher, averaged with its mirrored prediction", evaluation.reports[1])
     for baseline in evaluation.baselines:
         yield _row(baseline.name, baseline.reports[0])
     yield ""
