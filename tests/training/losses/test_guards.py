@@ -24,29 +24,6 @@ def test_depth_wrong_by_a_factor_costs_its_logarithm():
     assert loss.item() == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize(
-    ("times", "error"), [(0.5, 0.5), (1.0, 0.0), (2.0, 1.0), (5.0, 4.0), (5.0 * math.e, 9.0)]
-)
-def test_relative_errors_of_labels_grow_with_depth_itself_and_past_five_times_with_its_logarithm(
-    times, error
-):
-    depth = torch.rand(1, 1, 4, 6) * 30 + 2
-    config = DepthLabelsConfig(gradient_weight=0, error="relative")
-    assert depth_labels(1 / (times * depth), depth, YES, config).item() == pytest.approx(error, abs=1e-5)
-
-
-def test_an_outline_is_near_to_relative_errors_and_anywhere_to_logarithmic_ones():
-    """Half of the pixels that look like this one lie at 5 m, half at 40 m."""
-    depth = torch.tensor([5.0, 40.0]).reshape(1, 1, 1, 2)
-
-    def loss(depth_m: float, error: str) -> float:
-        config = DepthLabelsConfig(gradient_weight=0, error=error)
-        return depth_labels(torch.full_like(depth, 1 / depth_m), depth, YES, config).item()
-
-    assert loss(5.0, "relative") < loss(14.0, "relative") < loss(40.0, "relative")
-    assert loss(5.0, "log") == pytest.approx(loss(14.0, "log")) == pytest.approx(loss(40.0, "log"))
-
-
 def test_pixels_without_measurement_and_samples_without_labels_count_for_nothing():
     depth = torch.tensor([0.0, 5.0])[None, None, None].expand(2, 1, 1, 2)
     loss = depth_labels(
