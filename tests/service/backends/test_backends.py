@@ -113,6 +113,7 @@ def test_a_checkpoint_is_exported_once(checkpoint: Path, cache_dir: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in (cache_dir / "openvino").glob("*.xml")} == exports
 
 
+@pytest.mark.timeout(300)  # two children that import torch, on however busy a machine
 def test_another_checkpoint_at_the_same_path_is_exported_anew(tmp_path: Path, images: np.ndarray) -> None:
     path = write_checkpoint(tmp_path / "tiny.safetensors", seed=0)
     before = opened("openvino", path, tmp_path / "cache").predict(images)
