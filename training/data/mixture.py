@@ -89,9 +89,8 @@ class Mixture:
 
 
 def _seems_labelled(dataset: SequenceDataset) -> bool:
-    if isinstance(dataset, HasMoments):
-        moments = [dataset.moment(index) for index in range(len(dataset))]
-        if None not in moments:
-            return any(moment is not None and moment.depth_is_label for moment in moments)
+    if isinstance(dataset, HasMoments) and dataset.moment(0) is not None:
+        moments = map(dataset.moment, range(len(dataset)))
+        return any(moment is not None and moment.depth_is_label for moment in moments)
     last = len(dataset) - 1
     return any(dataset[index].depth_is_label for index in sorted({0, last // 2, last}))

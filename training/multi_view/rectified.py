@@ -6,6 +6,7 @@ takes a twentieth of the time (`benchmarks/hints.py`); but it knows one view onl
 does not know files.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,8 +16,8 @@ from jaxtyping import Float32, UInt8
 from training.data.sequence import View
 
 _STEPS_A_PIXEL = 16
-_MOST_LEVEL = 16
-"""The matcher counts disparities in multiples of this."""
+_LEVELS = 16
+"""The matcher takes a number of disparities that is a multiple of this."""
 _ASIDE = 0.02
 """By how much of its way the other camera may be higher, ahead or turned, and still count as beside."""
 
@@ -91,7 +92,7 @@ def _disparity(
     config: RectifiedConfig,
 ) -> Float32[np.ndarray, "height width"]:
     """Return disparity in pixels, below 0 where there is none."""
-    levels = -(-int(np.ceil(most)) // _MOST_LEVEL) * _MOST_LEVEL
+    levels = math.ceil(most / _LEVELS) * _LEVELS
     channels = left.shape[2]
     matcher = cv2.StereoSGBM.create(
         minDisparity=0,
