@@ -31,10 +31,12 @@ def create_with_weights(name: str, source: WeightsSource, **options: Any) -> nn.
         options: Passed on to ``timm.create_model``.
 
     Raises:
-        WeightsError: The name is unknown, the hub cannot be reached, or the file does not fit.
+        WeightsError: The name or the source is unknown, the hub cannot be reached, or the file does not fit.
     """
     if not timm.is_model(name):
         raise WeightsError(f"timm has no model {name!r}; timm.list_models() names those it has")
+    if not isinstance(source, Path) and source not in ("hub", "random"):
+        raise WeightsError(f"weights of {name!r} are {source!r}; expected 'hub', 'random' or a Path")
     try:
         network: nn.Module = timm.create_model(name, pretrained=source == "hub", **options)
     except (OSError, RuntimeError) as error:

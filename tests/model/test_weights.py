@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_the_hash_changes_with_any_weight() -> None:
 def test_an_unknown_name_is_named() -> None:
     with pytest.raises(WeightsError, match="timm has no model 'vit_enormous'"):
         create_with_weights("vit_enormous", "random")
+
+
+def test_a_path_that_is_only_a_string_is_refused_instead_of_leaving_the_weights_random() -> None:
+    # As users call it: without the check of types at run time that tests add.
+    untyped = inspect.unwrap(create_with_weights)
+    with pytest.raises(WeightsError, match=r"are 'weights/vit\.safetensors'; expected 'hub', 'random' or a"):
+        untyped("test_vit", "weights/vit.safetensors")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
