@@ -64,7 +64,8 @@ class AtlasBuilder:
             _place(pixels, texture, corner)
         size = np.array([texture.shape[1::-1] for texture in self._textures], np.float32)
         levels = np.maximum(np.log2(size / _SMALLEST_PX), 0).astype(np.float32)
-        colours, opacity = np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
+        colours: UInt8[np.ndarray, "rows columns 3"] = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+        opacity: UInt8[np.ndarray, "rows columns"] = cv2.extractChannel(pixels, 3)
         return Atlas(colours, opacity, corners.astype(np.float32), size, levels)
 
 
