@@ -162,6 +162,12 @@ def test_frames_kept_on_disk_are_those_that_are_drawn(dataset, tmp_path):
     assert len(list(tmp_path.rglob("*.npz"))) == 4
 
 
+def test_a_whole_number_of_metres_names_the_same_frames_as_a_real_one():
+    whole = SyntheticConfig(frames_per_s=1, min_speed_m_per_s=4, max_speed_m_per_s=10, noise=1)
+    real = SyntheticConfig(frames_per_s=1.0, min_speed_m_per_s=4.0, max_speed_m_per_s=10.0, noise=1.0)
+    assert whole.fingerprint() == real.fingerprint()
+
+
 def test_a_damaged_file_is_named(tmp_path):
     config = SyntheticConfig(sequences=1, frames=1, height=96, width=320, folder=tmp_path)
     path = tmp_path / config.fingerprint() / "00000" / "00001.left.npz"
