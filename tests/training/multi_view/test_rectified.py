@@ -6,7 +6,7 @@ from training.data.sequence import View
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.multi_view.rectified import RectifiedConfig, is_beside, match_beside
 
-LARGE = RectifiedConfig(nearest_m=FOCAL * STEP_M / 16, block_px=5, least_patch_px=10)
+LARGE = RectifiedConfig(nearest_m=FOCAL * STEP_M / 16, block_px=5, least_patch=10 / (HEIGHT * WIDTH))
 
 
 def seen_from(pose: np.ndarray | None) -> View:
@@ -31,6 +31,17 @@ def test_a_street_s_pair_gives_its_depth():
     assert both.mean() > 0.6
     assert np.median(error) < 0.05
     assert hint_m.max() <= 80
+
+
+def test_patches_that_are_too_small_for_a_surface_are_no_hints():
+    street = SyntheticDataset(SyntheticConfig(sequences=1, frames=1, height=96, width=320, seed=5))[0]
+    (view,) = [view for view in street.sources if view.role == "stereo"]
+    covers = [
+        (match_beside(street.image, view, street.intrinsics, RectifiedConfig(least_patch=share)) > 0).mean()
+        for share in (0.0, 0.95)
+    ]
+    assert covers[0] > 0.9
+    assert covers[1] == 0
 
 
 def test_a_pixel_of_many_depths_is_no_hint():
@@ -58,6 +69,7 @@ def test_a_camera_ahead_above_turned_or_nowhere_is_not_beside():
         ({"nearest_m": 0.0}, "nearest_m is 0.0"),
         ({"farthest_m": 1.0}, "farthest_m 1.0"),
         ({"block_px": 4}, "block_px is 4"),
+        ({"least_patch": 60}, "least_patch is 60"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings, said):
