@@ -1,8 +1,9 @@
 """How well a teacher knows streets that nobody has trained on, by their exact depth, beside a constant plane.
 
+    python benchmarks/synthetic_teacher.py benchmarks/synthetic_teacher.safetensors --training-seed 700
     python benchmarks/synthetic_teacher.py RUN/teacher.safetensors --styles city
 
-One frame of each street of a seed of its own. The plane is the best there is for other streets of the same
+The first is the one that docs/train.md trains; its weights lie beside this file. One frame of each street of a seed of its own. The plane is the best there is for other streets of the same
 styles, those of the seed that training used. What was measured goes to synthetic_teacher.md beside this file,
 and the best and the worst frames to synthetic_teacher.jpg.
 """
@@ -22,6 +23,7 @@ from PIL import Image
 
 from benchmarks.machine import processor
 from model.atomic import replacing
+from model.metadata import Provenance
 from model.weights import WeightsSource
 from training.baselines import best_plane
 from training.candidates import Candidate, open_candidate
@@ -112,8 +114,7 @@ def report(command: Command, evaluation: Evaluation, load: float) -> Iterator[st
     yield f"- {processor()}, {os.cpu_count()} cores, load average {load:.1f}; time plays no part"
     yield f"- {metadata.config.width}x{metadata.config.height}, {evaluation.data}"
     yield f"- {evaluation.reports[0].conditions()}"
-    yield f"- trained for {metadata.provenance.steps} steps, {metadata.provenance.hours:.1f} hours, on:"
-    yield from (f"  - {data}" for data in metadata.provenance.data)
+    yield from _training(metadata.provenance)
     yield ""
     yield "| what | AbsRel | RMSE | d < 1.25 | worst frame | median frame |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -125,6 +126,14 @@ def report(command: Command, evaluation: Evaluation, load: float) -> Iterator[st
         yield _row(baseline.name, baseline.reports[0])
     yield ""
     yield f"![The best and the worst frames]({command.output.with_suffix('.jpg').name})"
+
+
+def _training(provenance: Provenance) -> Iterator[str]:
+    begun = " from another checkpoint" if provenance.parents else ""
+    yield f"- trained{begun} for {provenance.steps} steps, {provenance.hours:.1f} hours, on:"
+    yield from (f"  - {data}" for data in provenance.data)
+    if provenance.notes:
+        yield f"- {provenance.notes}"
 
 
 def _of_style(command: Command, style: str) -> list[int]:
