@@ -3,9 +3,10 @@
     python benchmarks/synthetic_teacher.py benchmarks/synthetic_teacher.safetensors --training-seed 700
     python benchmarks/synthetic_teacher.py RUN/teacher.safetensors --styles city
 
-The first is the one that docs/train.md trains; its weights lie beside this file. One frame of each street of a seed of its own. The plane is the best there is for other streets of the same
-styles, those of the seed that training used. What was measured goes to synthetic_teacher.md beside this file,
-and the best and the worst frames to synthetic_teacher.jpg.
+The first is the one that docs/train.md trains; its weights lie beside this file. One frame of each street of
+a seed of its own. The plane is the best there is for other streets of the same styles, those of the seed that
+training used. What was measured goes to synthetic_teacher.md beside this file, and the best and the worst
+frames to synthetic_teacher.jpg.
 """
 
 import datetime
