@@ -9,6 +9,11 @@ from training.multi_view.rectified import RectifiedConfig, is_beside, match_besi
 LARGE = RectifiedConfig(nearest_m=FOCAL * STEP_M / 16, block_px=5, least_patch=10 / (HEIGHT * WIDTH))
 
 
+@pytest.fixture(scope="module")
+def street():
+    return SyntheticDataset(SyntheticConfig(sequences=1, frames=1, height=96, width=320, seed=5))[0]
+
+
 def seen_from(pose: np.ndarray | None) -> View:
     return View(image=np.zeros((HEIGHT, WIDTH, 3), np.uint8), source_T_target=pose, role="stereo")
 
@@ -22,8 +27,7 @@ def test_the_wall_is_where_it_is_whichever_side_the_other_camera_is_on(side):
     assert np.median(np.abs(depth_m[4:-4, 20:-20][known] - WALL_M)) < 0.1
 
 
-def test_a_street_s_pair_gives_its_depth():
-    street = SyntheticDataset(SyntheticConfig(sequences=1, frames=1, height=96, width=320, seed=5))[0]
+def test_a_street_s_pair_gives_its_depth(street):
     (view,) = [view for view in street.sources if view.role == "stereo"]
     hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig())
     both = (hint_m > 0) & (street.depth_m > 0)
@@ -33,8 +37,7 @@ def test_a_street_s_pair_gives_its_depth():
     assert hint_m.max() <= 80
 
 
-def test_patches_that_are_too_small_for_a_surface_are_no_hints():
-    street = SyntheticDataset(SyntheticConfig(sequences=1, frames=1, height=96, width=320, seed=5))[0]
+def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
     (view,) = [view for view in street.sources if view.role == "stereo"]
     covers = [
         (match_beside(street.image, view, street.intrinsics, RectifiedConfig(least_patch=share)) > 0).mean()

@@ -5,7 +5,7 @@ It does not know how a world is built or drawn.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,6 @@ DRAWING_VERSION = 3
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
 
 
-_REAL = ("baseline_m", "frames_per_s", "min_speed_m_per_s", "max_speed_m_per_s", "noise")
 _LEAST = {"sequences": 1, "frames": 1, "baseline_m": 1e-3, "frames_per_s": 0.1, "seed": 0, "noise": 0}
 
 
@@ -46,8 +45,9 @@ class SyntheticConfig:
     """Where drawn frames are kept, about 1 MB each at 640x192; None: they are drawn whenever asked for."""
 
     def __post_init__(self) -> None:
-        for name in _REAL:  # 4 and 4.0 give the same pixels, so they must give the same fingerprint
-            object.__setattr__(self, name, float(getattr(self, name)))
+        for field in fields(self):  # 4 and 4.0 give the same pixels, so they must give the same fingerprint
+            if isinstance(field.default, float):
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
         for name in ("height", "width"):
             if not 32 <= getattr(self, name) <= 4096:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 32 to 4096 pixels")
