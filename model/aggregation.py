@@ -83,7 +83,8 @@ class CrossModalAttention(nn.Module):
         # 2. Ask.
         query = self._split(self.query(self.geometry_norm(features)))
         key, value = self.key_value(tokens).chunk(2, dim=-1)
-        bias = locality_bias(height, width, rows, columns, self.heads).to(query)
+        # Of four dimensions, or the fused kernels do not take it.
+        bias = locality_bias(height, width, rows, columns, self.heads)[None].to(query)
         answer = functional.scaled_dot_product_attention(
             query, self._split(key), self._split(value), attn_mask=bias
         )

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.aggregation import CrossModalAttention, GeometricSemanticAggregation, locality_bias
 from model.config import Aggregation
@@ -64,6 +65,14 @@ def test_with_its_gates_open_the_answer_depends_on_the_semantics(
     fused, changed = network(pyramid, tokens), network(pyramid, other)
     assert all(not torch.allclose(fused[stride], changed[stride]) for stride in (8, 16, 32))
     assert all(torch.equal(fused[stride], pyramid[stride]) for stride in (2, 4))
+
+
+def test_attention_runs_in_a_fused_kernel_that_keeps_no_scores(
+    pyramid: dict[int, Tensor], tokens: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    network = aggregation("attention")
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # which raises where it would need another
+        sum(level.sum() for level in network(pyramid, tokens).values()).backward()
 
 
 def test_one_level_computes_the_published_formula() -> None:
