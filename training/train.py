@@ -172,7 +172,8 @@ def _cached_tokens(
     folder = config.operation.tokens
     if folder is None:
         raise ValueError("operation.tokens is None; expected a folder")
-    cache = TokenCache.of(folder, foundation, config.model.height, config.model.width)
+    height, width = config.model.height, config.model.width
+    cache = TokenCache.of(folder, foundation, height, width, bfloat16=config.precision == "bfloat16")
     flips = (False, True) if training and config.batch.augment.flip else (False,)
     if missing := len(cache.missing(dataset.keys, flips)):
         _log.info("computing the tokens of %d images into %s", missing, folder)

@@ -114,6 +114,20 @@ def test_a_real_foundation_model_fills_the_cache_with_what_it_computes(tmp_path)
         assert torch.allclose(stored.float(), grid[0], atol=2e-3, rtol=2e-3)
 
 
+def test_a_run_in_bfloat16_keeps_tokens_of_its_own_close_to_those_of_float32(tmp_path):
+    torch.manual_seed(0)
+    foundation = FoundationEncoder(FoundationConfig(name="test_vit", blocks=(1, 3, 5, 6)), "random")
+    memory = Memory(2, height=64, width=96)
+    exact = TokenCache.of(tmp_path, foundation, 64, 96)
+    quick = TokenCache.of(tmp_path, foundation, 64, 96, bfloat16=True)
+    cache_tokens(memory, foundation, exact)
+    assert len(quick.missing(memory.keys)) == 4
+    cache_tokens(memory, foundation, quick)
+    precise, rounded = (cache.read("memory/0001", False, memory[1].image).float() for cache in (exact, quick))
+    error = (precise - rounded).abs().mean() / precise.abs().mean()
+    assert 1e-4 < error < 0.02
+
+
 WRITER = """
 import sys
 from pathlib import Path
