@@ -28,8 +28,12 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 class Device(Protocol[ItemT_contra, ResultT_co]):
     """Something that turns a batch into results, one batch at a time."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether a batch may be given to it now."""
+
     async def available(self) -> None:
-        """Wait until a batch may be given to it."""
+        """Wait until that is so."""
 
     async def predict(self, items: Sequence[ItemT_contra]) -> Sequence[ResultT_co]:
         """Answer one result for each item, in order.
@@ -256,12 +260,13 @@ class Batcher(Generic[ItemT, ResultT]):
 
     async def _serve(self, number: int, device: Device[ItemT, ResultT]) -> None:
         while True:
-            await device.available()
             while not self._queue:
                 await self._wait_for_news()
             if self.options.delay_s:
                 await self._wait_for_company()
-            if batch := self._take():
+            if not device.ready:  # it may have been lost while nothing was there to do
+                await device.available()
+            elif batch := self._take():
                 try:
                     await self._run(number, device, batch)
                 finally:

@@ -116,6 +116,25 @@ async def test_a_device_that_is_not_available_takes_nothing() -> None:
         assert down.batches == []
 
 
+async def test_a_device_that_is_lost_while_it_waits_for_work_takes_none() -> None:
+    clock = ManualClock()
+    lost, other = TenfoldDevice(clock), TenfoldDevice(clock)
+    async with batcher([lost, other], clock) as on:
+        await settle()
+        lost.up.clear()
+        tasks = start(on, 1, 2)
+        await clock.advance(1.0)
+        assert (lost.batches, other.batches) == ([], [[1, 2]])
+        other.up.clear()
+        tasks += start(on, 3)
+        await clock.advance(1.0)
+        assert on.waiting == 1
+        lost.up.set()
+        await clock.advance(1.0)
+        assert lost.batches == [[3]]
+        assert [await task for task in tasks] == [10, 20, 30]
+
+
 async def test_one_bad_item_fails_alone() -> None:
     clock = ManualClock()
     device = TenfoldDevice(clock, poison=[2])
