@@ -151,7 +151,7 @@ class DepthRequest:
 
     def __post_init__(self) -> None:
         if self.size not in ("input", "model"):
-            raise InvalidArgument(f"size is {self.size!r}; expected 'input' or 'model'")
+            raise InvalidArgument(f"size is {self.size[:40]!r}; expected 'input' or 'model'")
         if self.format is Format.PLY and self.lens is None:
             raise InvalidArgument("a point cloud needs a lens: intrinsics or a field of view")
         if isinstance(self.anchor, CameraHeight) and self.lens is None:

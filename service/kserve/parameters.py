@@ -20,6 +20,9 @@ OPTIONS = tuple(sorted(DEPTH_NAMES - {"format", "model", "version", "priority", 
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "triton_enable_empty_final_response")
 """The protocol's, and without meaning for a model that remembers nothing between requests."""
 PRIORITY, TIMEOUT = "priority", "timeout"
+_MAX_LENGTH = 64
+"""Of a value: what options were read from is remembered for the next request."""
+_MOST = 2**64 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,10 @@ def read_parameters(parameters: Mapping[str, Scalar]) -> Wish:
     """
     options = []
     for name, value in parameters.items():
+        if isinstance(value, str) and len(value) > _MAX_LENGTH:
+            raise InvalidArgument(
+                f"parameter {name[:40]!r} has {len(value)} characters; expected at most {_MAX_LENGTH}"
+            )
         if name in OPTIONS:
             options.append((name, str(value)))
         elif name not in (PRIORITY, TIMEOUT, *RESERVED):
@@ -62,6 +69,8 @@ def _whole(parameters: Mapping[str, Scalar], name: str) -> int:
     # Triton's clients send the timeout as a string where its type cannot hold it.
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
-    if type(value) is not int or value < 0:
-        raise InvalidArgument(f"parameter {name!r} is {str(value)[:40]!r}; expected a whole number from 0")
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise InvalidArgument(
+            f"parameter {name!r} is {str(value)[:40]!r}; expected a whole number from 0 to {_MOST}"
+        )
     return value
