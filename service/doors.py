@@ -23,6 +23,8 @@ from service.tracing import Tracing
 
 TOO_MANY_BYTES = "too_many_bytes"
 """Why a body is refused for which there is no room. Its sender is told `overloaded`, as of a full queue."""
+TOO_MANY_STREAMS = "too_many_streams"
+"""Likewise, of a stream."""
 
 
 class Calls:
@@ -74,7 +76,9 @@ class Doors:
         self.metrics = metrics
         self.keyring = keyring or Keyring()
         self.tracing = tracing or Tracing()
-        self.streams = OpenStreams(settings.max_streams)
+        self.streams = OpenStreams(
+            settings.max_streams, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_STREAMS)
+        )
         self.budget = ByteBudget(
             settings.max_bodies_bytes, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_BYTES)
         )

@@ -21,6 +21,7 @@ from service.smoothing import ScaleSmoother
 _RETRY_AFTER_S = 5.0
 """Nobody knows when a stream ends; this only keeps those who wait from asking all the time."""
 AnswerT = TypeVar("AnswerT")
+MessageT = TypeVar("MessageT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,32 +189,59 @@ class OpenStreams:
 
     Args:
         limit: The bound, over all doors.
+        on_refusal: Told, whenever there are as many already, of the door through which another came.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_refusal: Callable[[str], None] = lambda door: None) -> None:
         self._limit = limit
+        self._on_refusal = on_refusal
+        self._opening: set[asyncio.Future[Any]] = set()
         self._streams: set[FrameStream[Any]] = set()
         self._closing = False
         self._empty = asyncio.Event()
         self._empty.set()
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._opening) + len(self._streams)
+
+    async def opening(
+        self, messages: AsyncIterator[MessageT], door: str, timeout_s: float
+    ) -> MessageT | None:
+        """Wait for the message that a stream begins with; meanwhile it counts among the open ones.
+
+        Args:
+            messages: The stream's; where there is none, the answer is None.
+            door: Through which they come.
+            timeout_s: How long the first may take.
+
+        Raises:
+            Overloaded: There are as many streams as there may be.
+            NotReady: The house is closing.
+            DeadlineExceeded: The message did not come.
+        """
+        self._check_room(door)
+        message = asyncio.ensure_future(anext(messages, None))
+        self._opening.add(message)
+        try:
+            await asyncio.wait([message], timeout=timeout_s)
+            if message.cancelled():
+                raise NotReady("the server is closing", retry_after_s=1.0)
+            if not message.done():
+                raise DeadlineExceeded(f"the first message did not come for {timeout_s:g} s")
+            return message.result()
+        finally:
+            self._opening.discard(message)
+            message.cancel()
 
     @contextmanager
-    def admit(self, stream: FrameStream[Any]) -> Iterator[None]:
+    def admit(self, stream: FrameStream[Any], door: str) -> Iterator[None]:
         """Count a stream among the open ones for as long as the ``with`` lasts.
 
         Raises:
             Overloaded: There are as many as there may be.
             NotReady: The house is closing.
         """
-        if self._closing:
-            raise NotReady("the server is closing")
-        if len(self._streams) >= self._limit:
-            raise Overloaded(
-                f"{self._limit} streams are open, which is all there may be", retry_after_s=_RETRY_AFTER_S
-            )
+        self._check_room(door)
         self._streams.add(stream)
         self._empty.clear()
         try:
@@ -226,6 +254,17 @@ class OpenStreams:
     async def drain(self) -> None:
         """Open no more, take no more frames, and wait until what was taken is answered."""
         self._closing = True
+        for message in tuple(self._opening):
+            message.cancel()
         for stream in tuple(self._streams):
             stream.drain()
         await self._empty.wait()
+
+    def _check_room(self, door: str) -> None:
+        if self._closing:
+            raise NotReady("the server is closing", retry_after_s=1.0)
+        if len(self) >= self._limit:
+            self._on_refusal(door)
+            raise Overloaded(
+                f"{self._limit} streams are open, which is all there may be", retry_after_s=_RETRY_AFTER_S
+            )

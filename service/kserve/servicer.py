@@ -126,7 +126,7 @@ class InferenceCalls(GRPCInferenceServiceServicer):
         async with Answering(self._doors, context, "ModelStreamInfer") as call:
             options = self._doors.stream_options(latest=False, smoothing=0.0, max_in_flight=None)
             stream = FrameStream(_asked(request_iterator), self._answer, options)
-            with self._doors.streams.admit(stream):
+            with self._doors.streams.admit(stream, DOOR):
                 async with stream:
                     async for result in stream:
                         response = result.answer or _failed(result.error)

@@ -42,7 +42,7 @@ class StreamEndpoint:
         await receive()  # websocket.connect: there is nothing in it
         frames = _Frames(receive)
         stream = self._open(scope, frames)
-        with self._doors.streams.admit(stream):
+        with self._doors.streams.admit(stream, DOOR):
             offered = scope.get("subprotocols", ())
             subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})

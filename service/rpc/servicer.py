@@ -51,7 +51,7 @@ class DepthCalls(DepthServicer):
         async with Answering(self._doors, context, "Stream") as call:
             messages = aiter(request_iterator)
             stream = await self._open(messages)
-            with self._doors.streams.admit(stream):
+            with self._doors.streams.admit(stream, DOOR):
                 async with stream:
                     async for result in stream:
                         await call.write(to_stream_response(result))
@@ -67,7 +67,8 @@ class DepthCalls(DepthServicer):
             return pb.ListModelsResponse(models=models)
 
     async def _open(self, messages: AsyncIterator[pb.StreamRequest]) -> FrameStream[DepthAnswer]:
-        first = await anext(messages, None)
+        idle_timeout_s = self._doors.settings.stream_idle_timeout_s
+        first = await self._doors.streams.opening(messages, DOOR, idle_timeout_s)
         if first is None or first.WhichOneof("message") != "config":
             raise InvalidArgument("the stream begins without its config; expected it in the first message")
         config = first.config

@@ -254,13 +254,15 @@ async def test_without_smoothing_nothing_is_adjusted() -> None:
 
 
 async def test_no_more_streams_are_open_than_allowed() -> None:
-    streams = OpenStreams(1)
+    refused: list[str] = []
+    streams = OpenStreams(1, refused.append)
     first, second = (FrameStream(Source(1), Answerer(), StreamOptions()) for _ in range(2))
-    with streams.admit(first):
-        with pytest.raises(Overloaded), streams.admit(second):
+    with streams.admit(first, "grpc"):
+        with pytest.raises(Overloaded), streams.admit(second, "grpc"):
             pass
         assert len(streams) == 1
-    with streams.admit(second):
+        assert refused == ["grpc"]
+    with streams.admit(second, "grpc"):
         assert len(streams) == 1
 
 
@@ -270,7 +272,7 @@ async def test_draining_waits_for_every_stream_and_opens_no_more() -> None:
     stream = FrameStream(Source(5), answerer, StreamOptions(max_in_flight=2))
 
     async def run() -> list[FrameAnswer[int]]:
-        with streams.admit(stream):
+        with streams.admit(stream, "grpc"):
             return await collect(stream)
 
     running = asyncio.ensure_future(run())
@@ -278,9 +280,37 @@ async def test_draining_waits_for_every_stream_and_opens_no_more() -> None:
     draining = asyncio.ensure_future(streams.drain())
     await settle()
     assert not draining.done()
-    with pytest.raises(NotReady), streams.admit(stream):
+    with pytest.raises(NotReady), streams.admit(stream, "grpc"):
         pass
     answerer.release(0)
     answerer.release(1)
     await draining
     assert len(await running) == 2
+
+
+async def messages(*said: str, held: bool = False) -> AsyncIterator[str]:
+    if held:
+        await asyncio.Event().wait()
+    for message in said:
+        yield message
+
+
+async def test_a_stream_that_does_not_begin_holds_its_place_for_so_long_and_no_closing_up() -> None:
+    streams = OpenStreams(1)
+    with pytest.raises(DeadlineExceeded, match=r"did not come for 0\.01 s"):
+        await streams.opening(messages(held=True), "grpc", 0.01)
+    waiting = asyncio.ensure_future(streams.opening(messages(held=True), "grpc", 60.0))
+    await settle()
+    assert len(streams) == 1
+    with pytest.raises(Overloaded):
+        await streams.opening(messages("config"), "grpc", 60.0)
+    await streams.drain()
+    with pytest.raises(NotReady):
+        await waiting
+    assert len(streams) == 0
+
+
+async def test_a_stream_is_opened_by_its_first_message_or_by_its_end() -> None:
+    streams = OpenStreams(1)
+    assert await streams.opening(messages("config", "frame"), "grpc", 60.0) == "config"
+    assert await streams.opening(messages(), "grpc", 60.0) is None
