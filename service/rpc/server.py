@@ -65,7 +65,8 @@ class RpcServer:
             RuntimeError: The address cannot be had.
         """
         settings = self._doors.settings
-        address = f"{settings.host}:{settings.grpc_port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host  # IPv6
+        address = f"{host}:{settings.grpc_port}"
         credentials = _credentials(settings)
         if credentials is None:
             port = self._server.add_insecure_port(address)

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 
 import grpc
 import pytest
@@ -29,6 +30,25 @@ async def test_health_is_the_engine_s_readiness_and_needs_no_key() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await check(channel, "no.such.Service")
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_ipv6_address_is_listened_on() -> None:
+    if not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = RpcServer(make_doors(EchoEngine(), host="::1"))
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
+        assert await check(channel) == SERVING
+    await server.stop()
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def test_an_engine_that_loads_is_not_serving() -> None:
