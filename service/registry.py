@@ -20,6 +20,7 @@ from service.shelf import Shelved, find_checkpoints, is_name
 
 logger = logging.getLogger(__name__)
 
+_SERVING = ("ready", "rebuilding")
 _DEFAULT = "student"
 """Answers requests that name no model, where a model is called so and none was named in the settings."""
 
@@ -56,6 +57,8 @@ class Registry:
         """Of the models that are served or should be; None until the folder has been looked through."""
         self._seen: dict[str, list[Shelved]] = {}
         self._unloaded: set[str] = set()
+        self._bare = False
+        """Whether the folder held nothing when it was last looked through, while models served."""
         self._looking = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
         self._going: list[ServedModel] = []
@@ -66,7 +69,7 @@ class Registry:
     async def __aenter__(self) -> Self:
         place = self._placement
         logger.info("networks run on %s, %s: %s", place.backend, ", ".join(place.devices), place.reason)
-        self._first_look = asyncio.create_task(self.look())
+        self._first_look = asyncio.create_task(self._look_or_warn())
         if self._settings.watch_interval_s:
             self._watching = asyncio.create_task(self._watch())
         return self
@@ -148,9 +151,13 @@ class Registry:
         Args:
             name: Loaded anew whether it changed or not.
 
+        Where nothing at all is left, what serves serves on: a folder that is being replaced or a volume that
+        is away looks just so.
+
         Raises:
             UnknownModel: No checkpoint has this name.
             NotReady: The named model could not be loaded; what served before still serves.
+            OSError: The folder cannot be looked through; nothing has changed.
         """
         async with self._looking:
             found = await asyncio.to_thread(find_checkpoints, self._settings.models)
@@ -159,6 +166,12 @@ class Registry:
                     raise UnknownModel(f"there is no checkpoint of a model {name[:80]!r}")
                 self._unloaded.discard(name)
                 self._seen.pop(name, None)
+            if not found and self._served:
+                if not self._bare:
+                    logger.warning("no model is left in %s; what serves serves on", self._settings.models)
+                self._bare = True
+                return
+            self._bare = False
             self._names = [model for model in found if model not in self._unloaded]
             for gone in [model for model in self._served if model not in found]:
                 self._retire(self._served.pop(gone))
@@ -196,8 +209,9 @@ class Registry:
     async def _bring(self, name: str, wanted: list[Shelved], *, anew: bool) -> str | None:
         """Make exactly these versions serve, newest first; return what went wrong, if anything did."""
         before = self._served.get(name, [])
-        serving = {model.shelved: model for model in before if model.state != "failed" and not anew}
-        after, problem = [], None
+        serving = {model.shelved: model for model in before if model.state in _SERVING and not anew}
+        after: list[ServedModel] = []
+        problem = None
         for shelved in wanted:
             model = serving.get(shelved)
             if model is None:
@@ -214,6 +228,9 @@ class Registry:
                     problem = str(error)
                     logger.error("model %s could not be loaded: %s", name, error)
                     model.fail("its checkpoint cannot be loaded; the server's log says why")
+                except BaseException:  # who asked for it has gone: it is as if he had not
+                    self._take_back(name, before, [*after, model])
+                    raise
                 self._metrics.model_loads.labels(name, "failed" if model.problem else "loaded").inc()
             after.append(model)
         if problem is not None and any(model.state == "ready" for model in before):
@@ -224,6 +241,15 @@ class Registry:
         self._served[name] = after
         self._retire([model for model in before if model not in after])
         return problem
+
+    def _take_back(self, name: str, before: list[ServedModel], begun: list[ServedModel]) -> None:
+        """Serve what served before, where loading was broken off."""
+        if before:
+            self._served[name] = before
+        else:
+            self._served.pop(name, None)
+        self._retire([model for model in begun if model not in before])
+        self._announce()
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """Return the names of those that are to be served, the default first: it makes the service ready."""
@@ -267,7 +293,10 @@ class Registry:
         await self.wait_looked()
         while True:
             await asyncio.sleep(self._settings.watch_interval_s)
-            try:
-                await self.look()
-            except OSError as error:
-                logger.warning("the folder of models cannot be looked through: %s", error)
+            await self._look_or_warn()
+
+    async def _look_or_warn(self) -> None:
+        try:
+            await self.look()
+        except OSError as error:
+            logger.warning("the folder of models cannot be looked through: %s", error)

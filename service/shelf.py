@@ -39,6 +39,9 @@ def find_checkpoints(place: Path) -> Mapping[str, list[Shelved]]:
 
     Args:
         place: A folder, or one checkpoint.
+
+    Raises:
+        OSError: What is there cannot be looked at, which is not to say that it is gone.
     """
     if place.is_file():
         found = [_shelved(place.stem, None, place)]
@@ -68,7 +71,7 @@ def version_order(version: str) -> tuple[tuple[int, int, str], ...]:
 def _shelved(name: str, version: str | None, path: Path) -> Shelved | None:
     try:
         status = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None  # gone since it was listed
     return Shelved(
         name=name, version=version, path=path, stamp=(status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,4 +1,7 @@
 import asyncio
+import errno
+import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,18 +10,22 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.backends import Backend, BackendOptions, open_backend
 from service.errors import InvalidArgument, NotReady, UnknownModel
 from service.metrics import UNKNOWN, Metrics
 from service.registry import Registry
+from service.served import OpenBackend
 from tests.service.checkpoints import write_checkpoint
 from tests.service.opened import settings
 
 
 @asynccontextmanager
-async def opened(folder: Path, **chosen: object) -> AsyncIterator[Registry]:
+async def opened(
+    folder: Path, *, opening: OpenBackend = open_backend, **chosen: object
+) -> AsyncIterator[Registry]:
     """A registry over a folder, on a device that only sleeps, looking when it is told to."""
     wanted = settings(models=folder, backend="simulated", **{"watch_interval_s": 0.0, **chosen})
-    registry = Registry(wanted, Metrics(CollectorRegistry()), lambda: None)
+    registry = Registry(wanted, Metrics(CollectorRegistry()), lambda: None, opening)
     async with registry:
         await registry.wait_looked()
         yield registry
@@ -106,6 +113,66 @@ async def test_a_file_that_is_gone_is_no_longer_served(tmp_path: Path) -> None:
         path.unlink()
         await registry.look()
         assert [name for name, _ in versions(registry)] == ["b"]
+
+
+async def test_a_folder_that_is_away_takes_nothing_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    write_checkpoint(folder / "a.safetensors", seed=0)
+    async with opened(folder) as registry:
+        served = registry.get()
+        folder.rename(tmp_path / "old")
+        await registry.look()
+        assert registry.get() is served
+        folder.mkdir()
+        write_checkpoint(folder / "a.safetensors", seed=1)
+        await registry.look()
+        assert registry.get() is not served
+
+
+async def test_a_file_that_cannot_be_looked_at_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_checkpoint(tmp_path / "a.safetensors")
+    write_checkpoint(tmp_path / "b.safetensors")
+    seen = Path.stat
+
+    def stat(self: Path, **options: bool) -> os.stat_result:
+        if self == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return seen(self, **options)
+
+    async with opened(tmp_path) as registry:
+        monkeypatch.setattr(Path, "stat", stat)
+        with pytest.raises(OSError, match="Input/output error"):
+            await registry.look()
+        assert [name for name, _ in versions(registry)] == ["a", "b"]
+
+
+async def test_a_load_that_is_broken_off_leaves_what_was_there_and_can_be_had_again(tmp_path: Path) -> None:
+    go, loads = threading.Event(), 0
+
+    def opening(kind: str, path: Path, options: BackendOptions) -> Backend:
+        nonlocal loads
+        loads += 1
+        if loads > 1:
+            go.wait(30)
+        return open_backend(kind, path, options)
+
+    write_checkpoint(tmp_path / "a.safetensors")
+    async with opened(tmp_path, opening=opening) as registry:
+        await registry.unload("a")
+        loading = asyncio.ensure_future(registry.look("a"))
+        async with asyncio.timeout(30):
+            while loads < 2:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert versions(registry, "loading") != []
+        loading.cancel()
+        go.set()
+        await asyncio.gather(loading, return_exceptions=True)
+        assert registry.infos() == []
+        await registry.look()
+        assert [name for name, _ in versions(registry)] == ["a"]
 
 
 async def test_an_unloaded_model_stays_away_until_it_is_asked_for(tmp_path: Path) -> None:
