@@ -5,6 +5,7 @@ network asks, or what becomes of the pixels.
 """
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,15 @@ _ORIENTATIONS = {
 """What makes an image upright, by the number in its EXIF data (JEITA CP-3451, tag 0x0112); 1 is upright."""
 _LYING = (5, 6, 7, 8)
 """Orientations that swap width and height."""
+
+_MOST_SCANS = 64
+"""Of a JPEG. Each is a pass over all of its pixels, for which a dozen bytes suffice; encoders write ten or so."""
+_SCAN = 0xDA
+_END = 0xD9
+_ALONE = (0x01, 0xD8)
+"""Markers that no segment follows."""
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""What ends a scan's data: neither a stuffed byte, nor a restart, nor filling (ITU-T T.81, B.1.1)."""
 
 # What Pillow's readers raise for bytes that are not what they claim.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, OverflowError)
@@ -111,6 +121,8 @@ def _decode_file(
         # A phone's JPEG may carry further pictures, which are no animation.
         if file.format in ("PNG", "WEBP") and getattr(file, "is_animated", False):
             raise InvalidImage(f"an animated {file.format} is not a photograph; expected one picture")
+        if file.format in ("JPEG", "MPO"):
+            _check_scans(data)
         orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
         lying = orientation in _LYING
         if file.format in ("JPEG", "MPO") and file.mode in ("RGB", "L"):
@@ -120,6 +132,20 @@ def _decode_file(
         size = (file.width, file.height) if lying else (file.height, file.width)
     upright = _ORIENTATIONS.get(orientation)
     return (pixels if upright is None else upright(pixels)), size
+
+
+def _check_scans(data: bytes) -> None:
+    """Walk from marker to marker; what hangs behind the picture, as a phone's video does, is not looked at."""
+    scans, place = 0, 0
+    while found := _MARKER.search(data, place):
+        marker, place = data[found.end() - 1], found.end()
+        if marker == _END:
+            return
+        scans += marker == _SCAN
+        if scans > _MOST_SCANS:
+            raise InvalidImage(f"the JPEG has more than {_MOST_SCANS} scans; expected what encoders write")
+        if marker not in _ALONE:
+            place += int.from_bytes(data[place : place + 2])
 
 
 def _decode_jpeg(

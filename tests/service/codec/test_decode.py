@@ -164,6 +164,21 @@ def test_more_pixels_than_allowed_are_refused_by_the_header_alone(side: int) -> 
         decode(bomb(side))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_of_endless_scans_is_refused(mode: str) -> None:
+    data = encoded(Image.fromarray(RAMP).convert(mode), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(InvalidImage, match="more than 64 scans"):
+        decode(data[:-2] + 64 * last + data[-2:])
+
+
+def test_what_follows_a_jpeg_does_not_count_among_its_scans() -> None:
+    data = encoded(Image.fromarray(RAMP), "JPEG", progressive=True, quality=95)
+    alone = decode(data)
+    with_video = decode(data + 100 * b"\xff\xda\x00\x08")
+    assert np.array_equal(with_video.pixels, alone.pixels)
+
+
 def test_pixels_beyond_the_cap_are_refused() -> None:
     with pytest.raises(ImageTooLarge, match="120x90 pixels; expected at most 10000"):
         decode_image(RAMP, height=HEIGHT, width=WIDTH, max_pixels=10_000)
