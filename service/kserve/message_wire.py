@@ -46,13 +46,19 @@ def read_call(request: pb.ModelInferRequest) -> InferCall:
     )
 
 
-def write_answer(answer: InferAnswer, *, raw: bool, final: bool | None = None) -> pb.ModelInferResponse:
+def write_answer(
+    answer: InferAnswer, *, raw: bool, most_numbers: int, final: bool | None = None
+) -> pb.ModelInferResponse:
     """Write an answer.
 
     Args:
         answer: The answer.
         raw: Whether depth comes as bytes, rather than typed.
+        most_numbers: So many may come typed; each is written by itself, and meanwhile nobody is served.
         final: Whether nothing more comes for this request; unsaid where None.
+
+    Raises:
+        InvalidArgument: There are more numbers.
     """
     response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=answer.id)
     output = response.outputs.add(name=DEPTH.name, datatype=DEPTH.datatype, shape=answer.shape)
@@ -63,7 +69,13 @@ def write_answer(answer: InferAnswer, *, raw: bool, final: bool | None = None) -
     if raw:
         response.raw_output_contents.append(answer.depth)
     else:
-        output.contents.fp32_contents.extend(np.frombuffer(answer.depth, "<f4"))
+        numbers = np.frombuffer(answer.depth, "<f4")
+        if numbers.size > most_numbers:
+            raise InvalidArgument(
+                f"{numbers.size} numbers are more than the {most_numbers} allowed as contents; expected the "
+                "parameter size: model, or raw contents"
+            )
+        output.contents.fp32_contents.extend(numbers)
     return response
 
 

@@ -171,7 +171,8 @@ class InferenceCalls(GRPCInferenceServiceServicer):
             call = read_call(request)
             raw = call.binary_output(default=True)
             answer = await infer(self._doors, call, door=DOOR, deadline_s=deadline_s)
-        return write_answer(answer, raw=raw, final=final)
+        most_numbers = self._doors.settings.json_max_pixels
+        return write_answer(answer, raw=raw, most_numbers=most_numbers, final=final)
 
     async def _answer(self, asked: Frame, adjust: Adjust | None) -> pb.ModelStreamInferResponse:
         """Answer a request of a stream; what fails is told in its place, under its id."""

@@ -140,6 +140,16 @@ async def test_depth_comes_typed_where_it_is_asked_for_so(stub: Stub) -> None:
     assert not answer.raw_output_contents
 
 
+async def test_more_numbers_than_may_come_typed_are_refused_with_the_way_out() -> None:
+    output = Output(name="depth", parameters={"binary_data": pb.InferParameter(bool_param=False)})
+    async with grpc_channel(make_doors(FlatEngine(), json_max_pixels=5)) as channel:
+        stub = Stub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="6 numbers are more than the 5 allowed") as refused:
+            await stub.ModelInfer(raw(PHOTO, outputs=[output]))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await stub.ModelInfer(raw(PHOTO))).raw_output_contents
+
+
 async def test_parameters_and_the_call_s_deadline_reach_the_engine(stub: Stub, engine: FlatEngine) -> None:
     parameters = {
         "size": pb.InferParameter(string_param="model"),
