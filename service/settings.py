@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     models: Path = PRETRAINED / "student.safetensors"
     """A folder of checkpoints, NAME.safetensors or NAME/VERSION.safetensors; or one checkpoint."""
     default_model: str | None = None
-    """Answers requests that name none; where None: `student` if there is one, else the first by name."""
+    """Answers requests that name none; where unset: `student` if there is one, else the first by name."""
     foundation_weights: Path | None = None
     """A teacher's foundation model, as a timm .safetensors file, where the checkpoint does not hold it."""
     watch_interval_s: NonNegativeFloat = 2.0
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     versions_kept: PositiveInt = 1
     """How many of the newest versions of each model are served at once."""
     cache_dir: Path | None = None
-    """Where exported and compiled models are kept; the user's cache folder where None."""
+    """Where exported and compiled models are kept; the user's cache folder where unset."""
 
     # Devices
     backend: Literal["auto", "openvino", "torch", "simulated"] = "auto"
@@ -57,9 +57,9 @@ class Settings(BaseSettings):
     device: str = "auto"
     """`auto`, `cpu`, `cuda` for every GPU, or a list such as `cuda:0,cuda:1`."""
     instances: PositiveInt | None = None
-    """Copies of each model per device, fed from one queue; chosen by the backend where None."""
+    """Copies of each model per device, fed from one queue; chosen by the backend where unset."""
     threads: PositiveInt | None = None
-    """Of each instance on a CPU; the cores divided among the instances where None."""
+    """Of each instance on a CPU; the cores divided among the instances where unset."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 where the hardware computes in it (float16 on older GPUs), else float32."""
     compile: bool = True
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
 
     # Batching and admission
     max_batch: PositiveInt | None = None
-    """Where None: from the times measured at warm-up."""
+    """The largest batch; chosen by the times measured at warm-up where unset."""
     batch_delay_s: NonNegativeFloat = 0.0
     """How long an idle device may wait for images that are being decoded."""
     queue_items: PositiveInt = 256
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
 
     # Codec
     codec_threads: PositiveInt | None = None
-    """That decode and encode; one a core where None."""
+    """That decode and encode; one a core where unset."""
     max_image_pixels: PositiveInt = 33_554_432
     """Of an input image; just over 8K UHD."""
     scaled_decode: bool = True

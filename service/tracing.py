@@ -127,7 +127,7 @@ def open_telemetry(service_name: str) -> Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise RuntimeError(
-            "tracing is switched on but OpenTelemetry is missing: pip install 'vfm-depth[tracing]'"
+            "tracing is switched on but OpenTelemetry is missing: pip install '.[tracing]' in the source tree"
         ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -74,6 +74,7 @@ def _values(annotation: ast.expr) -> str:
     if literal := re.fullmatch(r"Literal\[(.*)]", text):
         return literal[1].replace("'", "").replace(", ", " ")
     kinds = {
+        "Annotated[tuple[str, ...], NoDecode]": "texts with commas between",
         "Path": "path",
         "str": "text",
         "SecretStr": "text",
@@ -90,7 +91,7 @@ def _default(name: str) -> str:
     value = Settings.model_fields[name].default
     if isinstance(value, Path):
         return str(value.relative_to(ROOT))
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # HTTP

@@ -40,30 +40,36 @@ class HttpError(Exception):
     """Something that only HTTP can get wrong."""
 
     status: HTTPStatus
+    code: str
+    """As `ServiceError.code`; written out, because Python renames its statuses from version to version."""
 
 
 class BodyTooLarge(HttpError):
     """The body has more bytes than are taken."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "request_entity_too_large"
 
 
 class BodyTimedOut(HttpError):
     """The body came too slowly."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
 
 
 class UnsupportedMediaType(HttpError):
     """The body is, by its own word, nothing that this door reads."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_media_type"
 
 
 class NotAcceptable(HttpError):
     """The client takes nothing that this door writes."""
 
     status = HTTPStatus.NOT_ACCEPTABLE
+    code = "not_acceptable"
 
 
 class ClientGone(Exception):
@@ -144,6 +150,6 @@ def answer_of(error: Exception) -> ErrorAnswer:
             headers.append((b"www-authenticate", b"Bearer"))
         return ErrorAnswer(status=status_of(error), code=error.code, message=str(error), headers=headers)
     if isinstance(error, HttpError):
-        return ErrorAnswer(status=error.status, code=error.status.name.lower(), message=str(error))
+        return ErrorAnswer(status=error.status, code=error.code, message=str(error))
     logger.error("unexpected error", exc_info=error)
     return _UNEXPECTED

@@ -42,7 +42,7 @@ _NUMBER: Schema = {"type": "number"}
 _OPTIONS: dict[str, tuple[Schema, str]] = {
     "format": (
         {"type": "string", "enum": list(Format)},
-        "How the map is written; by `Accept` where not given.",
+        "How the map is written; where not given, by `Accept`, and in a batch as `png16`.",
     ),
     "size": ({"type": "string", "enum": ["input", "model"]}, "The image's size, or the network's own."),
     "model": ({"type": "string"}, "Name of the model; the default one where not given."),
@@ -57,7 +57,7 @@ _OPTIONS: dict[str, tuple[Schema, str]] = {
     "known_x_px": (_NUMBER, "Or a pixel of the upright image whose depth is known."),
     "known_y_px": (_NUMBER, ""),
     "known_distance_m": (_NUMBER, "Its depth, along the optical axis."),
-    "colormap": ({"type": "string"}, "For `color`: turbo, viridis, magma, inferno, gray."),
+    "colormap": ({"type": "string"}, "For `color`: turbo, viridis, magma, inferno, plasma, cividis, gray."),
     "near": (_NUMBER, "For `color`: depth at the near end of the map; the image's own where not given."),
     "far": (_NUMBER, "For `color`: likewise at the far end."),
 }
@@ -160,7 +160,7 @@ def _paths() -> Schema:
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": many}}},
         "responses": {
             "200": {"description": "A part an image.", "content": {"multipart/mixed": {"schema": _BINARY}}},
-            **_errors(),
+            **_errors("406"),
         },
     }
     return {"/v1/depth": {"post": one}, "/v1/depth/batch": {"post": batch}}
@@ -182,9 +182,13 @@ def _deadline() -> Schema:
     }
 
 
-def _errors() -> Schema:
+def _errors(*without: str) -> Schema:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {status: {"description": text, "content": content} for status, text in _ERRORS.items()}
+    return {
+        status: {"description": text, "content": content}
+        for status, text in _ERRORS.items()
+        if status not in without
+    }
 
 
 def _error_schema() -> Schema:

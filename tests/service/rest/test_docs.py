@@ -1,5 +1,6 @@
 import re
 
+from service.codec.colour import COLOUR_MAPS
 from service.rest.errors import STATUS
 from service.rest.openapi import ANSWER_HEADERS
 from service.rest.options import DEPTH_NAMES
@@ -26,6 +27,15 @@ async def test_it_knows_every_option_and_no_other() -> None:
         assert {each["name"] for each in call["parameters"] if each["in"] == "query"} == set(DEPTH_NAMES)
         form = call["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
         assert set(form) == set(DEPTH_NAMES) | {"image"}
+
+
+async def test_it_knows_every_colour_map_and_that_a_batch_does_not_ask_accept() -> None:
+    async with http_client(make_doors(EchoEngine())) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    one, batch = paths["/v1/depth"]["post"], paths["/v1/depth/batch"]["post"]
+    told = next(each["description"] for each in one["parameters"] if each["name"] == "colormap")
+    assert set(re.findall(r"\w+", told.removeprefix("For `color`: "))) == set(COLOUR_MAPS)
+    assert set(one["responses"]) - set(batch["responses"]) == {"406"}
 
 
 async def test_it_knows_every_header_of_an_answer_and_every_status_of_an_error() -> None:
