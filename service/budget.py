@@ -1,4 +1,4 @@
-"""How many bytes of requests may be held in memory at once.
+"""How many bytes of requests, or of answers, may be held in memory at once.
 
 It does not know whose bytes they are.
 """
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from service.errors import Overloaded
 
 _RETRY_AFTER_S = 1.0
-"""An upload lasts about that long; when exactly one ends is in its sender's hands."""
+"""An upload or a download lasts about that long; when exactly one ends is in the other side's hands."""
 
 
 class ByteBudget:
@@ -17,11 +17,15 @@ class ByteBudget:
 
     Args:
         max_bytes: How many there are.
+        what: Those bytes are, in the words of a refusal.
         on_refusal: Told, whenever there are not enough left, of the door that wanted them.
     """
 
-    def __init__(self, max_bytes: int, on_refusal: Callable[[str], None] = lambda door: None) -> None:
+    def __init__(
+        self, max_bytes: int, what: str, on_refusal: Callable[[str], None] = lambda door: None
+    ) -> None:
         self._max_bytes = max_bytes
+        self._what = what
         self._on_refusal = on_refusal
         self.held_bytes = 0
 
@@ -42,7 +46,7 @@ class ByteBudget:
         """
         if self.held_bytes + amount > self._max_bytes:
             self._on_refusal(door)
-            raise Overloaded("too much is being uploaded at once", retry_after_s=_RETRY_AFTER_S)
+            raise Overloaded(f"too much {self._what} at once", retry_after_s=_RETRY_AFTER_S)
         self.held_bytes += amount
 
 

@@ -23,8 +23,9 @@ from service.tracing import Tracing
 
 TOO_MANY_BYTES = "too_many_bytes"
 """Why a body is refused for which there is no room. Its sender is told `overloaded`, as of a full queue."""
+TOO_MANY_ANSWERS = "too_many_answers"
 TOO_MANY_STREAMS = "too_many_streams"
-"""Likewise, of a stream."""
+"""Likewise, of an answer and of a stream."""
 
 
 class Calls:
@@ -80,12 +81,21 @@ class Doors:
             settings.max_streams, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_STREAMS)
         )
         self.budget = ByteBudget(
-            settings.max_bodies_bytes, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_BYTES)
+            settings.max_bodies_bytes,
+            "is being uploaded",
+            on_refusal=lambda door: self.count_refusal(door, TOO_MANY_BYTES),
+        )
+        self.answers = ByteBudget(
+            settings.max_answers_bytes,
+            "depth waits to be read by those who asked for it",
+            on_refusal=lambda door: self.count_refusal(door, TOO_MANY_ANSWERS),
         )
         metrics.open_streams.set_function(lambda: len(self.streams))
         metrics.open_streams_limit.set(settings.max_streams)
         metrics.held_body_bytes.set_function(lambda: self.budget.held_bytes)
         metrics.held_body_limit_bytes.set(settings.max_bodies_bytes)
+        metrics.held_answer_bytes.set_function(lambda: self.answers.held_bytes)
+        metrics.held_answer_limit_bytes.set(settings.max_answers_bytes)
         metrics.ready.set_function(lambda: self.ready)
         self.calls = Calls()
         self.closing = False

@@ -83,6 +83,12 @@ class Metrics:
         self.held_body_limit_bytes = Gauge(
             "depth_held_body_limit_bytes", "Bytes of requests that may be held in memory.", registry=registry
         )
+        self.held_answer_bytes = Gauge(
+            "depth_held_answer_bytes", "Bytes of answers that are held in memory.", registry=registry
+        )
+        self.held_answer_limit_bytes = Gauge(
+            "depth_held_answer_limit_bytes", "Bytes of answers that may be held in memory.", registry=registry
+        )
 
     def _define_batches(self, registry: CollectorRegistry) -> None:
         self.batch_size = Histogram(

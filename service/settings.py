@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 64 * 2**20
     max_bodies_bytes: PositiveInt = 512 * 2**20
     """Of all requests that are being read or answered at once."""
+    max_answers_bytes: PositiveInt = 2**30
+    """Of all depth that HTTP clients have not read yet, or that calls of several images are gathering."""
     max_head_bytes: PositiveInt = 65_536
     """Of an HTTP request's line and headers."""
     head_timeout_s: PositiveFloat = 10.0

@@ -37,7 +37,7 @@ _LYING = (5, 6, 7, 8)
 """Orientations that swap width and height."""
 
 _MOST_SCANS = 64
-"""Of a JPEG. Each is a pass over all of its pixels, for which a dozen bytes suffice; encoders write ten or so."""
+"""Of a JPEG. Each is a pass over all pixels, for which a dozen bytes suffice; encoders write ten or so."""
 _SCAN = 0xDA
 _END = 0xD9
 _ALONE = (0x01, 0xD8)

@@ -92,27 +92,26 @@ class InferEndpoint:
         settings = self._doors.settings
         remaining_ms = read_number(headers.get(_DEADLINE), "X-Request-Deadline-Ms")
         deadline_s = self._doors.deadline_s(None if remaining_ms is None else remaining_ms / 1e3)
-        with self._doors.budget.share(DOOR) as share:
-            body = await read_request_body(
-                receive, headers, share, settings, max_bytes=settings.max_body_bytes
-            )
-            call = _read(scope["path_params"], headers, body)
-            binary = call.binary_output(default=False)
-            asked = infer(self._doors, call, door=DOOR, deadline_s=deadline_s)
-            try:
-                answer = await unless_gone(receive, asked)
-            except InvalidImage as error:
-                raise InvalidArgument(
-                    error.message
-                ) from None  # the protocol knows 400 alone for what is sent
-        written, json_bytes = write_answer(answer, binary=binary, most_numbers=settings.json_max_pixels)
-        said = [(b"content-length", str(len(written)).encode())]
-        if json_bytes is None:
-            said.append((b"content-type", b"application/json"))
-        else:
-            said.append((b"content-type", b"application/octet-stream"))
-            said.append((JSON_LENGTH.encode(), str(json_bytes).encode()))
-        await send_answer(send, said, written)
+        with self._doors.answers.share(DOOR) as held:
+            with self._doors.budget.share(DOOR) as share:
+                body = await read_request_body(
+                    receive, headers, share, settings, max_bytes=settings.max_body_bytes
+                )
+                call = _read(scope["path_params"], headers, body)
+                binary = call.binary_output(default=False)
+                asked = infer(self._doors, call, held, door=DOOR, deadline_s=deadline_s)
+                try:
+                    answer = await unless_gone(receive, asked)
+                except InvalidImage as error:  # the protocol knows 400 alone for what is sent
+                    raise InvalidArgument(error.message) from None
+            written, json_bytes = write_answer(answer, binary=binary, most_numbers=settings.json_max_pixels)
+            said = [(b"content-length", str(len(written)).encode())]
+            if json_bytes is None:
+                said.append((b"content-type", b"application/json"))
+            else:
+                said.append((b"content-type", b"application/octet-stream"))
+                said.append((JSON_LENGTH.encode(), str(json_bytes).encode()))
+            await send_answer(send, said, written)
 
 
 def _read(path: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> InferCall:

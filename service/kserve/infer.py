@@ -11,6 +11,7 @@ import numpy as np
 
 from service.answer import DepthAnswer
 from service.auth import current_caller
+from service.budget import Share
 from service.doors import Doors
 from service.errors import InvalidArgument
 from service.kserve.contract import DEPTH, ENCODED, INPUTS, UNIT_PIXELS, TensorSpec
@@ -80,12 +81,13 @@ class InferAnswer:
     """What is needed to read it: its unit, what that rests on, and its range."""
 
 
-async def infer(doors: Doors, call: InferCall, *, door: str, deadline_s: float) -> InferAnswer:
+async def infer(doors: Doors, call: InferCall, held: Share, *, door: str, deadline_s: float) -> InferAnswer:
     """Answer a request: all of its images, or none.
 
     Args:
         doors: Lead to the engine.
         call: The request.
+        held: Of the bytes that answers may have.
         door: Through which it came, for metrics.
         deadline_s: The instant of ``time.monotonic`` that the request's own timeout can only bring nearer.
 
@@ -107,11 +109,16 @@ async def infer(doors: Doors, call: InferCall, *, door: str, deadline_s: float) 
     requests = [
         replace(wanted, image=image, request_id=f"{request_id}/{place}") for place, image in enumerate(images)
     ]
-    return _answer(call, await _all_or_none(doors, requests))
+    return _answer(call, await _all_or_none(doors, requests, held))
 
 
-async def _all_or_none(doors: Doors, requests: Sequence[DepthRequest]) -> Sequence[DepthAnswer]:
-    tasks = [asyncio.ensure_future(doors.engine.depth(request)) for request in requests]
+async def _all_or_none(doors: Doors, requests: Sequence[DepthRequest], held: Share) -> Sequence[DepthAnswer]:
+    async def answer_one(request: DepthRequest) -> DepthAnswer:
+        answer = await doors.engine.depth(request)
+        held.take(len(answer.body))
+        return answer
+
+    tasks = [asyncio.ensure_future(answer_one(request)) for request in requests]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -166,11 +166,11 @@ class InferenceCalls(GRPCInferenceServiceServicer):
     async def _infer(
         self, request: pb.ModelInferRequest, deadline_s: float, *, final: bool | None = None
     ) -> pb.ModelInferResponse:
-        with self._doors.budget.share(DOOR) as share:
+        with self._doors.budget.share(DOOR) as share, self._doors.answers.share(DOOR) as held:
             share.take(sum(map(len, request.raw_input_contents)))
             call = read_call(request)
             raw = call.binary_output(default=True)
-            answer = await infer(self._doors, call, door=DOOR, deadline_s=deadline_s)
+            answer = await infer(self._doors, call, held, door=DOOR, deadline_s=deadline_s)
         most_numbers = self._doors.settings.json_max_pixels
         return write_answer(answer, raw=raw, most_numbers=most_numbers, final=final)
 

@@ -172,7 +172,9 @@ def run(command: PredictCommand) -> Iterator[Written | Failed]:
     videos = [one for one in inputs if one.is_video]
     photographs = [one for one in inputs if not one.is_video]
     if videos and find_spec("av") is None:
-        raise InvalidArgument(f"{videos[0].path} needs PyAV; expected it by pip install '.[video]' in the source tree")
+        raise InvalidArgument(
+            f"{videos[0].path} needs PyAV; expected it by pip install '.[video]' in the source tree"
+        )
     outputs.check(inputs, frames=command.formats is not None)
     with closing(_open(command)) as backend:
         threads = min(_MOST_THREADS, cores())

@@ -42,7 +42,10 @@ def _intrinsics(known: Intrinsics | None) -> str:
     return " ".join(repr(float(number)) for number in numbers)
 
 
-async def send_answer(send: Send, headers: Headers, body: bytes, status: int = 200) -> None:
-    """Send an answer whole."""
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": body})
+async def send_answer(send: Send, headers: Headers, *body: bytes) -> None:
+    """Send an answer, its body in one piece or in several, and wait until nearly all of it has been read."""
+    await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+    for piece in body:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    # The server takes each piece at once, and then waits with the next until there is room.
+    await send({"type": "http.response.body", "body": b""})

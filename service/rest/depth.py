@@ -62,7 +62,9 @@ class DepthEndpoint:
                 **depth_options(upload.pairs, upload.accept),
             )
             answer = await unless_gone(receive, self._doors.engine.depth(request))
-        await send_answer(send, answer_headers(answer), answer.body)
+        with self._doors.answers.share(DOOR) as held:
+            held.take(len(answer.body))
+            await send_answer(send, answer_headers(answer), answer.body)
 
 
 class BatchEndpoint:
@@ -73,32 +75,42 @@ class BatchEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, ask the engine for all at once, answer in the same order."""
-        max_images = self._doors.settings.max_images_per_call
-        with self._doors.budget.share(DOOR) as share:
-            upload = await _read_upload(self._doors, scope, receive, share, max_images=max_images)
-            current_caller.get().charge(len(upload.images))
-            options = depth_options(upload.pairs)
-            request_id = current_request_id.get() or ""
-            requests = [
-                DepthRequest(
-                    image=image,
-                    deadline_s=upload.deadline_s,
-                    request_id=f"{request_id}/{place}",
-                    door=DOOR,
-                    **options,
-                )
-                for place, image in enumerate(upload.images)
-            ]
-            parts = await unless_gone(receive, self._answer_all(requests))
-        content_type, body = write_mixed(parts)
-        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-        await send_answer(send, headers, body)
+        with self._doors.answers.share(DOOR) as held:
+            with self._doors.budget.share(DOOR) as share:
+                requests = await self._read(scope, receive, share)
+                parts = await unless_gone(receive, self._answer_all(requests, held))
+            content_type, chunks = write_mixed(parts)
+            length = sum(map(len, chunks))
+            headers = [(b"content-type", content_type), (b"content-length", str(length).encode())]
+            await send_answer(send, headers, *chunks)
 
-    async def _answer_all(self, requests: Sequence[DepthRequest]) -> list[tuple[Headers, bytes]]:
+    async def _read(self, scope: Scope, receive: Receive, share: Share) -> Sequence[DepthRequest]:
+        max_images = self._doors.settings.max_images_per_call
+        upload = await _read_upload(self._doors, scope, receive, share, max_images=max_images)
+        current_caller.get().charge(len(upload.images))
+        options = depth_options(upload.pairs)
+        request_id = current_request_id.get() or ""
+        return [
+            DepthRequest(
+                image=image,
+                deadline_s=upload.deadline_s,
+                request_id=f"{request_id}/{place}",
+                door=DOOR,
+                **options,
+            )
+            for place, image in enumerate(upload.images)
+        ]
+
+    async def _answer_all(self, requests: Sequence[DepthRequest], held: Share) -> list[tuple[Headers, bytes]]:
         answers = await asyncio.gather(
-            *(self._doors.engine.depth(request) for request in requests), return_exceptions=True
+            *(self._answer(request, held) for request in requests), return_exceptions=True
         )
         return [_part(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    async def _answer(self, request: DepthRequest, held: Share) -> DepthAnswer:
+        answer = await self._doors.engine.depth(request)
+        held.take(len(answer.body))
+        return answer
 
 
 def _part(request: DepthRequest, answer: DepthAnswer | BaseException) -> tuple[Headers, bytes]:

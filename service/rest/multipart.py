@@ -4,7 +4,7 @@ It does not know what the parts hold. Bodies are bounded before they come here, 
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from python_multipart.exceptions import MultipartParseError
@@ -105,15 +105,15 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
     return collector.parts
 
 
-def write_mixed(parts: Iterable[tuple[Headers, bytes]]) -> tuple[bytes, bytes]:
-    """Join parts, each with its headers; answer the content type and the body."""
+def write_mixed(parts: Iterable[tuple[Headers, bytes]]) -> tuple[bytes, Sequence[bytes]]:
+    """Write parts, each with its headers; answer the content type, and the body in pieces: it may be large."""
     boundary = secrets.token_hex(16).encode()
     chunks: list[bytes] = []
+    before = b""
     for headers, data in parts:
-        chunks.append(b"--" + boundary + b"\r\n")
-        chunks.extend(name + b": " + value + b"\r\n" for name, value in headers)
-        chunks.append(b"\r\n")
+        lines = (name + b": " + value for name, value in headers)
+        chunks.append(b"\r\n".join((before + b"--" + boundary, *lines, b"", b"")))
         chunks.append(data)
-        chunks.append(b"\r\n")
-    chunks.append(b"--" + boundary + b"--\r\n")
-    return b"multipart/mixed; boundary=" + boundary, b"".join(chunks)
+        before = b"\r\n"
+    chunks.append(before + b"--" + boundary + b"--\r\n")
+    return b"multipart/mixed; boundary=" + boundary, chunks

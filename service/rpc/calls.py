@@ -38,7 +38,9 @@ _HANDLER_OF_KIND = {
 
 
 class Entrance(grpc.aio.ServerInterceptor):
-    """Names each call and asks it for a key, before its message is read.
+    """Names each call and asks it for a key, before anything of ours looks at its message.
+
+    grpc has received a unary call's message by then; it has no earlier place to ask at.
 
     Args:
         doors: What it shares with the other doors.

@@ -100,6 +100,29 @@ async def test_bodies_together_have_a_bound_and_give_back_what_they_held() -> No
     assert doors.metrics.registry.get_sample_value("depth_requests_rejected_total", counted) == 1
 
 
+async def test_answers_that_nobody_reads_have_a_bound_together() -> None:
+    doors = make_doors(EchoEngine(), max_answers_bytes=40_000_000)
+    body = b"x" * 30_000_000  # which the engine sends back: more than sockets hold
+    async with (
+        http_server(doors) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        asyncio.timeout(30),
+    ):
+        async with client.stream("POST", "/v1/depth", content=body) as unread:
+            assert unread.status_code == 200
+            refused = await client.post("/v1/depth", content=body)
+            assert refused.status_code == 429
+            assert "waits to be read" in refused.json()["error"]["message"]
+            assert len(await unread.aread()) > len(body)
+        parts = await client.post("/v1/depth/batch", files=[("image", body), ("image", body)])
+        assert parts.status_code == 200
+        assert parts.content.count(b"x-depth-status: 200") == parts.content.count(b"x-depth-status: 429") == 1
+        assert (await client.post("/v1/depth", content=body)).status_code == 200
+    assert doors.answers.held_bytes == 0
+    counted = {"door": "http", "reason": "too_many_answers"}
+    assert doors.metrics.registry.get_sample_value("depth_requests_rejected_total", counted) == 2
+
+
 async def test_a_client_that_hangs_up_frees_its_place() -> None:
     engine = EchoEngine()
     engine.gate.clear()
