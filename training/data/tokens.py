@@ -186,7 +186,9 @@ def cache_tokens(
     """
     prepared = PreparedDataset(dataset, height=cache.height, width=cache.width, max_bytes=0, depth=False)
     index_of = {key: index for index, key in enumerate(dataset.keys)}
-    wanted = cache.missing(dataset.keys, flips)[rank::world_size]
+    # Shared out before anybody looks at what is there: others may be writing already.
+    ours = [(key, flip) for key in dataset.keys for flip in flips][rank::world_size]
+    wanted = [(key, flip) for key, flip in ours if not cache.path(key, flip).is_file()]
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     done = 0
     with ThreadPoolExecutor(2) as pool:
