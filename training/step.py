@@ -147,6 +147,10 @@ class _Scene:
             self._done[id(disparity)] = (disparity, self._views(disparity))
         return self._done[id(disparity)][1]
 
+    def held(self, loss: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return a loss that moves no depth which still waits for the pose network."""
+        return loss if self.depth_learns is None else torch.where(self.depth_learns, loss, loss.detach())
+
     @property
     def photometric_weight(self) -> Float[Tensor, "batch height width"] | None:
         """How much each pixel counts in view synthesis; None: all alike."""
@@ -214,9 +218,7 @@ def _self_supervision(scene: _Scene, student: DepthOutput) -> PerSample:
             for scale in scales
         ]
         mean = torch.stack(rough).mean(dim=0)
-        if scene.depth_learns is not None:
-            mean = torch.where(scene.depth_learns, mean, mean.detach())
-        losses["smoothness"] = config.smoothness.weight * mean
+        losses["smoothness"] = config.smoothness.weight * scene.held(mean)
     return losses
 
 
@@ -234,15 +236,17 @@ def _guards(scene: _Scene, student: DepthOutput) -> PerSample:
             student.disparity, batch.depth_m, batch.depth_is_label, config.labels
         )
     if scene.sky is not None:
-        losses["sky"] = config.sky.weight * sky(student.disparity, scene.sky, scene.max_depth)
+        far = sky(student.disparity, scene.sky, scene.max_depth)
+        losses["sky"] = config.sky.weight * scene.held(far)
     if config.contact.weight and scene.semantics is not None:
-        losses["contact"] = config.contact.weight * ground_contact(
+        apart = ground_contact(
             student.disparity,
             scene.semantics["vehicle"],
             scene.semantics["road"],
             scene.synthesis(student.disparity).moving,
             config.contact,
         )
+        losses["contact"] = config.contact.weight * scene.held(apart)
     return losses
 
 

@@ -208,6 +208,18 @@ def test_sky_is_pushed_away_and_left_out_of_view_synthesis(tmp_path):
     assert training_step(networks, batch, seen, 0).terms["photometric"].item() < 0.75 * with_sky
 
 
+def test_until_depth_is_sane_no_guard_moves_it_either(tmp_path):
+    guards = only(sky=SkyConfig(weight=1.0), contact=GroundContactConfig(weight=1.0))
+    config, networks, batch = guarded(tmp_path, guards)
+    pose = dataclasses.replace(config.pose, depth_first_steps=10)
+    batch = dataclasses.replace(batch, pose_known=torch.zeros_like(batch.pose_known))
+    config = dataclasses.replace(config, pose=pose)
+    training_step(networks, batch, config, 9).loss.backward()
+    assert all(p.grad is None or not p.grad.any() for p in networks.depth.parameters())
+    training_step(networks, batch, config, 10).loss.backward()
+    assert any(p.grad is not None and p.grad.any() for p in networks.depth.parameters())
+
+
 def test_a_vehicle_no_farther_than_its_road_costs_nothing(tmp_path):
     config, networks, batch = guarded(tmp_path, only(contact=GroundContactConfig(weight=1.0)))
     assert training_step(networks, batch, config, 0).terms["contact"].item() == 0
