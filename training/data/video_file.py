@@ -59,7 +59,11 @@ def extract_frames(video: Path, cache: Path, *, fps: float) -> Path:
                 _log.info("%s: %d frames so far", video.name, count)
         if count == 0:
             raise FrameError(video, "has no frame")
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was quicker
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _log.info("%s: %d frames in %s", video.name, count, folder)
