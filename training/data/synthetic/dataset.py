@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from training.data.sequence import Sample, View
 from training.data.synthetic.config import SyntheticConfig
 from training.data.synthetic.frame import SyntheticFrame
-from training.data.synthetic.render import draw, metered
+from training.data.synthetic.render import draw
 from training.data.synthetic.store import FrameStore
 from training.data.synthetic.world import World, build_world
 
@@ -138,14 +138,6 @@ class SyntheticDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a synthetic world of {len(self)}")
         return divmod(index, self.config.frames)
-
-    def _build(self, sequence: int) -> World:
-        world = build_world(self.config, sequence)
-        # A light meter needs no more than a small picture.
-        width = min(self.config.width, 160)
-        small = self.config.height * width // self.config.width
-        camera = world.drive.camera(world.road, 0, self.config.height, self.config.width).scaled(small, width)
-        return metered(world, camera, 0)
 
     def _read_or_draw(self, key: tuple[int, int, bool]) -> SyntheticFrame:
         sequence, frame, right = key

@@ -29,8 +29,6 @@ class Light:
     horizon: Rgb
     clouds: float
     """0: clear; 1: overcast."""
-    brightness: float
-    """What the camera's automatic exposure aims at, on average, below the sky."""
     contrast: float
     """Above 1: light is lighter and dark is darker."""
     noise: float
@@ -53,16 +51,17 @@ def draw_light(rng: np.random.Generator) -> Light:
     clear = np.array([rng.uniform(0.25, 0.55), rng.uniform(0.5, 0.75), rng.uniform(0.85, 1.0)])
     zenith = clear * (1 - 0.8 * clouds) + np.full(3, rng.uniform(0.7, 0.95)) * 0.8 * clouds
     hazy = rng.random() < 0.15
+    haze_per_m = float(rng.uniform(0.004, 0.02) if hazy else rng.uniform(0.0004, 0.003))
+    rng.random()  # of no use any more; without it every street's sensor would be another
     return Light(
         to_sun=to_sun,
         sun=_rgb(strength * np.array([1 + warm, 1.0, 1 - warm])),
         ambient=_rgb(ambient_light * np.array([1 - blue, 1.0, 1 + blue])),
-        haze_per_m=float(rng.uniform(0.004, 0.02) if hazy else rng.uniform(0.0004, 0.003)),
+        haze_per_m=haze_per_m,
         haze=_rgb(horizon * 0.93),
         zenith=_rgb(zenith),
         horizon=_rgb(horizon),
         clouds=clouds,
-        brightness=float(rng.uniform(0.30, 0.46)),
         contrast=float(rng.uniform(0.95, 1.3)),
         noise=float(rng.uniform(0.004, 0.014)),
         blur_px=float(rng.choice([0.0, 0.0, 0.35, 0.5])),

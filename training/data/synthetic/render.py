@@ -3,8 +3,6 @@
 Every texture is read at the scale at which a texel is about a sample. It does not know how worlds are made.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
@@ -45,7 +43,7 @@ def draw(world: World, camera: Camera, frame: int, *, noise: float = 1.0, eye: i
     depth_m = np.where(sky, np.float32(0), 1 / np.where(sky, np.float32(1), inverse_depth))
     moving = ~sky & moves[projected.number[face]] if len(projected.number) else np.zeros_like(sky)
     return SyntheticFrame(
-        image=expose(rng, colours, world.light, world.exposure, noise),
+        image=expose(rng, colours, world.light, noise),
         depth_m=depth_m.astype(np.float32),
         sky=sky,
         moving=moving,
@@ -53,16 +51,6 @@ def draw(world: World, camera: Camera, frame: int, *, noise: float = 1.0, eye: i
         intrinsics=camera.intrinsics.astype(np.float32),
         world_T_camera=camera.world_T_camera.astype(np.float32),
     )
-
-
-def metered(world: World, camera: Camera, frame: int) -> World:
-    """Return the world with the exposure that a camera would choose by what it sees below the sky."""
-    faces, shades, _ = world.faces(frame)
-    projected = project(faces, camera)
-    hits = rasterise(projected, faces, world.atlas, camera)
-    colours = _Samples(world, camera, faces, projected, hits).colours(shades, frame)
-    seen = float(colours[hits.face >= 0].mean()) if (hits.face >= 0).any() else 1.0
-    return replace(world, exposure=float(np.clip(world.light.brightness / seen, 0.6, 4.0)))
 
 
 class _Samples:

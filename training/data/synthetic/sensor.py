@@ -17,17 +17,15 @@ def expose(
     rng: np.random.Generator,
     colours: Float32[np.ndarray, "rows columns 3"],
     light: Light,
-    exposure: float,
     noise: float,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return the image of two samples a pixel and one more."""
     gathered = cv2.sepFilter2D(colours, -1, _TENT, _TENT)[1::2, 1::2]
     if light.blur_px > 0:
         gathered = cv2.GaussianBlur(gathered, (0, 0), light.blur_px)
-    bright = gathered * np.float32(exposure)
     # Contrast about a mid grey; lighter than white is cut off, as the sky is in most photographs.
     bright = np.float32(0.38) * np.power(
-        np.maximum(bright, 1e-4) / np.float32(0.38), np.float32(light.contrast)
+        np.maximum(gathered, 1e-4) / np.float32(0.38), np.float32(light.contrast)
     )
     if noise > 0:
         bright += rng.standard_normal(bright.shape, np.float32) * np.float32(light.noise * noise)

@@ -45,8 +45,6 @@ class World:
     still_shade: Float32[np.ndarray, "faces 3"]
     movers: tuple[Mover, ...]
     drive: Drive
-    exposure: float = 1.0
-    """What the sensor multiplies light by; see `training.data.synthetic.render.metered`."""
     seed: int
     """Of what differs from frame to frame by chance: the sensor's noise."""
 
