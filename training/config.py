@@ -154,9 +154,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.teacher is not None and self.model.role != "student":
             raise ValueError(f"teacher is {self.teacher}, but model.role is {self.model.role!r}")
+        augment = self.batch.augment
+        if self.intrinsics.learn and self.intrinsics.principal_point and (augment.flip or augment.crop):
+            raise ValueError(
+                "intrinsics.principal_point is True: one point is learned for all samples, and mirrored or "
+                "cropped ones have another; expected batch.augment.flip 0 and batch.augment.crop 0"
+            )
 
 
 _NOT_DECISIVE = ("operation", "folder", "validation")
+CONTENTS = ".contents"
+"""How the names end under which a run's state has what tells apart data and files of one name."""
 
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
