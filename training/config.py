@@ -178,9 +178,11 @@ def decisive(config: TrainConfig) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say in a line each which settings differ, with their old and new values.
 
-    A setting that did not exist before is taken to have had its default.
+    A setting that did not exist before is taken to have had its default, and contents that nobody noted to
+    have been what they are.
     """
-    then = {**decisive(TrainConfig()), **before}
+    unnoted = {name: value for name, value in now.items() if name.endswith(CONTENTS)}
+    then = {**decisive(TrainConfig()), **unnoted, **before}
     missing = "(not there)"
     return [
         f"{name}: was {then.get(name, missing)!r}, is now {now.get(name, missing)!r}"

@@ -14,12 +14,20 @@ import torch
 from model.checkpoint import save_checkpoint
 from model.decoder import DepthOutput
 from model.foundation import TokenGrids
-from model.metadata import CheckpointMetadata, DepthScale, Parent, Provenance, file_sha256
+from model.metadata import (
+    CheckpointError,
+    CheckpointMetadata,
+    DepthScale,
+    Parent,
+    Provenance,
+    file_sha256,
+)
 from model.network import StudentNet, TeacherNet
 from training.alignment import median_ratio
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.loader import BatchLoader
+from training.losses.config import LossesConfig
 
 _FARTHEST_M = 80.0
 
@@ -33,6 +41,7 @@ def publish(
     steps: int,
     hours: float,
     scale: DepthScale,
+    parents: tuple[Parent, ...] = (),
 ) -> CheckpointMetadata:
     """Write a checkpoint and return its description.
 
@@ -44,19 +53,15 @@ def publish(
         steps: How many were done.
         hours: That took.
         scale: What one unit of depth is worth.
+        parents: Of which checkpoints it learned, or began from; see `find_parents`.
     """
-    parents = [
-        Parent(role=role, sha256=file_sha256(file))
-        for role, file in (("teacher", config.teacher), ("initial", config.initial))
-        if file is not None
-    ]
     provenance = Provenance(
         data=data,
         recipe=config.recipe,
         steps=steps,
         seed=config.seed,
         commit=_commit(),
-        parents=tuple(parents),
+        parents=parents,
         trained_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
         hours=round(hours, 2),
     )
@@ -64,19 +69,43 @@ def publish(
     return save_checkpoint(path, network, metadata)
 
 
+def find_parents(config: TrainConfig) -> tuple[Parent, ...]:
+    """Hash the checkpoints that a run learns from, as they are now.
+
+    Raises:
+        CheckpointError: One cannot be read.
+    """
+    parents = []
+    for role, path in (("teacher", config.teacher), ("initial", config.initial)):
+        if path is not None:
+            try:
+                parents.append(Parent(role=role, sha256=file_sha256(path)))
+            except OSError as error:
+                raise CheckpointError(path, f"cannot be read ({error.strerror or error})") from error
+    return tuple(parents)
+
+
 @torch.no_grad()
 def fit_scale(
-    network: TeacherNet | StudentNet, loader: BatchLoader, device: torch.device, batches: int = 32
+    network: TeacherNet | StudentNet,
+    loader: BatchLoader,
+    device: torch.device,
+    losses: LossesConfig,
+    *,
+    teacher: DepthScale | None = None,
+    batches: int = 32,
 ) -> DepthScale:
     """Find what a unit of the network's depth is worth, on training frames.
 
-    The median over frames with measured depth that is not a label; without any, one metre where poses or
-    labels were given in metres, and relative where nothing was.
+    The median over frames with measured depth that is not a label; without any, one metre where labels taught
+    or view synthesis had poses in metres, else what the teacher's unit is worth; and relative without one.
 
     Args:
         network: Whose depth.
-        loader: Of training batches.
+        loader: Of training frames as they were photographed.
         device: Of the network.
+        losses: Which of them taught.
+        teacher: The scale of the one that the network was distilled from.
         batches: How many are looked at.
     """
     training = network.training
@@ -85,13 +114,14 @@ def fit_scale(
     metric = False
     for step in range(batches):
         batch = loader.batch_at(step)
-        metric = metric or bool(batch.pose_known.any()) or bool(batch.depth_is_label.any())
+        metric = metric or (losses.synthesis.weight > 0 and bool(batch.pose_known.any()))
+        metric = metric or (losses.labels.weight > 0 and bool(batch.depth_is_label.any()))
         if batch.depth_m is not None and not bool(batch.depth_is_label.all()):
             ratios += _ratios(network, batch, device)
     network.train(training)
     if ratios:
         return DepthScale(unit="metre", metres_per_unit=float(np.median(ratios)))
-    return DepthScale(unit="metre", metres_per_unit=1.0) if metric else DepthScale()
+    return DepthScale(unit="metre", metres_per_unit=1.0) if metric else teacher or DepthScale()
 
 
 def _ratios(network: TeacherNet | StudentNet, batch: Batch, device: torch.device) -> list[float]:

@@ -6,14 +6,15 @@ It does not know losses or networks, only in which order the parts of a run are 
 import hashlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 import tyro
 
 from model.foundation import FoundationEncoder
-from model.metadata import CheckpointError
+from model.metadata import CheckpointError, DepthScale, Parent, read_metadata
 from training.config import TrainConfig
 from training.data.augment import NO_AUGMENTATION
 from training.data.frames import FrameError
@@ -25,8 +26,8 @@ from training.distributed import Process, joined, wait_for_all
 from training.failure import TrainingDiverged
 from training.networks import Networks, build_networks
 from training.plan import print_plan
-from training.publish import fit_scale, publish
-from training.recipes import RECIPES
+from training.publish import find_parents, fit_scale, publish
+from training.recipes import NEEDS, RECIPES
 from training.run_log import duration
 from training.run_state import RunStateError
 from training.semantics import ProbeError
@@ -68,11 +69,13 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     """Do a run from its settings to its checkpoint; None where only the plan was asked for."""
     if config.operation.threads:
         torch.set_num_threads(config.operation.threads)
-    # 1. Look at all data before anything is computed.
+    # 1. Look at all data, and at what it is taught by, before anything is computed.
+    parents, taught_in = _look_at_parents(config)
     dataset, watched = _open_data(config)
     # 2. Networks, and tokens where they are kept.
     networks = build_networks(config, process.device)
     loader = _loader(config, dataset, networks, process, training=True)
+    photographed = _loader(config, dataset, networks, process, training=False)
     validation = None
     if watched is not None:
         validation = _loader(config, watched, networks, process, training=False)
@@ -81,16 +84,16 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     path = config.folder / f"{config.model.role}.safetensors"
 
     def write(to: Path) -> None:
-        scale = fit_scale(networks.depth, loader, process.device)
-        hours = trainer.seconds / 3600
-        publish(to, networks.depth, config, data=described, steps=trainer.done, hours=hours, scale=scale)
+        scale = fit_scale(networks.depth, photographed, process.device, config.losses, teacher=taught_in)
+        publish(
+            to, networks.depth, config, data=described, steps=trainer.done, hours=trainer.seconds / 3600,
+            scale=scale, parents=parents,
+        )  # fmt: skip
 
-    def keep_best(validated: Validated) -> None:
-        best = path.with_stem(f"{path.stem}-best")
-        write(best)
-        _log.info("best so far, abs_rel %.4f: %s", validated.metrics.abs_rel, best)
-
-    trainer = Trainer(config, networks, loader, validation, process, data=_digest(dataset), on_best=keep_best)
+    given = {"data": _digest(dataset)} | {parent.role: parent.sha256 for parent in parents}
+    trainer = Trainer(
+        config, networks, loader, validation, process, given, on_best=partial(_keep_best, path, write)
+    )
     if process.leads:
         print_plan(config, networks, trainer, dataset, watched, process)
     if config.operation.plan_only:
@@ -105,6 +108,25 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
         _log.info("finished after %s: %s", duration(finished.seconds), path)
     wait_for_all(process)
     return finished
+
+
+def _look_at_parents(config: TrainConfig) -> tuple[tuple[Parent, ...], DepthScale | None]:
+    """Return what tells a run's checkpoints, and the unit of its teacher's depth."""
+    need = NEEDS.get(config.recipe)
+    if need is not None and getattr(config, need) is None:
+        raise ValueError(f"{need} is None; the recipe {config.recipe} expects --{need} CHECKPOINT")
+    parents = find_parents(config)
+    return parents, None if config.teacher is None else read_metadata(config.teacher).scale
+
+
+def _keep_best(path: Path, write: Callable[[Path], None], validated: Validated) -> None:
+    best = path.with_stem(f"{path.stem}-best")
+    try:
+        write(best)
+    except CheckpointError as error:  # a full disk, say: the run's state has all of it
+        _log.error("the best so far could not be kept: %s", error)
+    else:
+        _log.info("best so far, abs_rel %.4f: %s", validated.metrics.abs_rel, best)
 
 
 def _open_data(config: TrainConfig) -> tuple[Mixture, Mixture | None]:

@@ -9,14 +9,14 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from training.config import TrainConfig, decisive
+from training.config import CONTENTS, TrainConfig, decisive
 from training.data.batch import Batch
 from training.data.loader import BatchLoader
 from training.distributed import Process, agreed, unsynchronised, wait_for_all, wrapped
@@ -63,7 +63,7 @@ class Trainer:
         loader: Batches for training; this process's part of each.
         validation: Frames to watch the run by; None: none.
         process: Which of how many this is.
-        data: What is learned from, to notice when it has changed.
+        contents: What tells data and checkpoints apart that have one name, to notice when they change.
         on_best: Called where the averaged weights, then in the networks, are the best so far.
     """
 
@@ -74,7 +74,7 @@ class Trainer:
         loader: BatchLoader,
         validation: BatchLoader | None,
         process: Process,
-        data: str = "",
+        contents: Mapping[str, str] | None = None,
         on_best: Callable[[Validated], None] | None = None,
     ) -> None:
         self.config = config
@@ -82,7 +82,8 @@ class Trainer:
         self._loader, self._validation = loader, validation
         self._process = process
         self._folder = config.folder
-        self._settings = decisive(config) | {"data.contents": data, "processes": process.world_size}
+        named = {f"{name}{CONTENTS}": what for name, what in (contents or {}).items()}
+        self._settings = decisive(config) | named | {"processes": process.world_size}
         self._parameters = networks.trainable()
         self._optimizer = build_optimizer(self._parameters, config.optimizer)
         self.average = AveragedWeights(self._parameters, config.schedule.ema_decay)

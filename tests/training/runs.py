@@ -36,7 +36,8 @@ def trainer_of(config: TrainConfig, process, **world: object) -> tuple[Trainer, 
         threads=1, prefetch=1, pin_memory=False,
     )  # fmt: skip
     loader = HookedLoader(WallWorld(**world), settings, config.seed, process.rank, process.world_size)
-    return Trainer(config, build_networks(config, process.device), loader, None, process, data="wall"), loader
+    networks = build_networks(config, process.device)
+    return Trainer(config, networks, loader, None, process, {"data": "wall"}), loader
 
 
 def run(

@@ -77,6 +77,13 @@ def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_pat
     assert "/nowhere" in caplog.text
 
 
+@pytest.mark.parametrize(("recipe", "need"), [("distil", "teacher"), ("finetune", "initial")])
+def test_a_recipe_that_is_pointless_without_a_checkpoint_asks_for_it(recipe, need, film, tmp_path, caplog):
+    assert main([recipe, "--data", film, "--folder", str(tmp_path / "run")]) == 1
+    assert f"the recipe {recipe} expects --{need} CHECKPOINT" in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
 def test_crops_of_cached_tokens_are_refused_where_nothing_is_cached(film, tmp_path, caplog):
     crops = ["--batch.augment.crop", "0.5", "--batch.augment.resampled-tokens"]
     teacher = ["smoke-teacher", "--foundation-weights", "random", "--data", film, *crops]

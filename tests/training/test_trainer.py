@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from tests.training.runs import last_state, run
 from tests.training.worlds import tiny_config
-from training.config import decisive
+from training.config import decisive, differences
 from training.failure import TrainingDiverged
 from training.run_state import RunStateError, load_run_state, save_run_state, saved_states
 
@@ -117,6 +117,16 @@ def test_other_settings_are_refused_naming_each_difference(tmp_path):
     assert "optimizer.lr: was 0.001, is now 0.0005" in str(refused.value)
     assert "seed: was 0, is now 3" in str(refused.value)
     assert "backbone_lr" not in str(refused.value)
+
+
+def test_a_teacher_that_was_replaced_under_its_name_is_noticed(tmp_path):
+    config = tiny_config(tmp_path)
+    before = decisive(config) | {"data.contents": "wall"}
+    now = before | {"teacher.contents": "new"}
+    assert differences(before, now) == []  # by a version that noted no teacher's contents
+    assert differences(before | {"teacher.contents": "old"}, now) == [
+        "teacher.contents: was 'old', is now 'new'"
+    ]
 
 
 def test_how_the_work_is_done_may_change_between_two_parts_of_a_run(tmp_path, uninterrupted):
