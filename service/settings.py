@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     scaled_decode: bool = True
     """Whether large JPEGs are decoded at a fraction of their size where the network sees no more."""
     json_max_pixels: PositiveInt = 262_144
-    """Of depth that is written number by number: as JSON, or as contents of a KServe answer that is not raw."""
+    """Of depth that is written number by number: as JSON, or typed in a KServe answer over gRPC."""
     ply_max_pixels: PositiveInt = 8_388_608
     colour_map: str = "turbo"
 

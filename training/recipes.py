@@ -84,7 +84,7 @@ def distil() -> TrainConfig:
 
 
 def kitti_640() -> TrainConfig:
-    """The teacher on the Eigen-Zhou split at 640x192, from video alone; hours on a GPU."""
+    """The teacher on the Eigen-Zhou split at 640x192; from video alone with stereo=no&poses=no. For a GPU."""
     return TrainConfig(
         recipe="kitti-640",
         model=preset("teacher"),
@@ -119,7 +119,7 @@ def kitti_1024() -> TrainConfig:
 
 
 def cityscapes_512() -> TrainConfig:
-    """The teacher on Cityscapes' sequences at 512x192, bottom quarter cut, from video alone."""
+    """The teacher on Cityscapes at 512x192, bottom quarter cut; from video alone with stereo=no."""
     return TrainConfig(
         recipe="cityscapes-512",
         model=preset("teacher", height=192, width=512),
@@ -159,6 +159,9 @@ def synthetic_labels() -> TrainConfig:
         pose=PoseConfig(translation_scale=0.1),
     )
 
+
+NEEDS: Mapping[str, str] = {"distil": "teacher", "smoke-distil": "teacher", "finetune": "initial"}
+"""Which checkpoint a recipe is pointless without, by the name of its option."""
 
 RECIPES: Mapping[str, Callable[[], TrainConfig]] = {
     recipe().recipe: recipe

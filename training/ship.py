@@ -36,7 +36,8 @@ class ShipConfig:
     data: tuple[str, ...]
     """What it was trained on, in words for others: a run's own description names folders of one machine."""
     metres_per_unit: float | None = None
-    """What a unit of depth is worth, as `depth-evaluate` measures it on training frames; or the run's."""
+    """What a unit of depth is worth: what `depth-evaluate` measures on training frames, true over predicted,
+    times what the checkpoint says already; or what it says, where None."""
     notes: str = ""
     """Hardware, and whatever else a reader should know."""
     foundation_weights: WeightsSource = "hub"

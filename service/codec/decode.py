@@ -135,7 +135,7 @@ def _decode_file(
 
 
 def _check_scans(data: bytes) -> None:
-    """Walk from marker to marker; what hangs behind the picture, as a phone's video does, is not looked at."""
+    """Walk from marker to marker; what hangs behind the picture, as phones' videos do, is not looked at."""
     scans, place = 0, 0
     while found := _MARKER.search(data, place):
         marker, place = data[found.end() - 1], found.end()

@@ -106,7 +106,7 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
 
 
 def write_mixed(parts: Iterable[tuple[Headers, bytes]]) -> tuple[bytes, Sequence[bytes]]:
-    """Write parts, each with its headers; answer the content type, and the body in pieces: it may be large."""
+    """Write parts, each with its headers; answer the content type, and the body in pieces."""
     boundary = secrets.token_hex(16).encode()
     chunks: list[bytes] = []
     before = b""
