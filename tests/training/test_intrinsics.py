@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.training.worlds import HEIGHT, WIDTH, wall_batch, wall_disparity
+from training.config import TrainConfig
 from training.intrinsics import IntrinsicsConfig, LearnedIntrinsics
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.synthesis import ViewSynthesis
@@ -61,3 +62,8 @@ def test_a_wrong_guess_is_corrected_by_view_synthesis_to_within_five_percent(gue
         views(wall_disparity()).explained.loss.sum().backward()
         optimizer.step()
     assert guess * camera.focal_factor.item() == pytest.approx(1, abs=0.05)
+
+
+def test_one_principal_point_is_not_learned_from_mirrored_samples():
+    with pytest.raises(ValueError, match="principal_point is True"):
+        TrainConfig(intrinsics=IntrinsicsConfig(learn=True, principal_point=True))

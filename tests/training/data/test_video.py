@@ -6,6 +6,7 @@ import pytest
 
 from tests.assets import shared
 from tests.training.data.fabricated import pattern, write_image
+from training.data import video_file
 from training.data.frames import Frame, FrameError
 from training.data.layout import LayoutError, images_in
 from training.data.sequence import SequenceDataset
@@ -175,3 +176,19 @@ def test_the_wait_at_a_real_traffic_light_is_dropped_and_nothing_else():
     kept = {int(key[-10:]) for key in dataset.keys}
     assert kept >= set(range(0, 432, 3))
     assert len(kept & set(range(433, 453))) <= 1
+
+
+def test_who_finds_that_another_process_was_quicker_takes_its_frames(tmp_path, monkeypatch):
+    video = tmp_path / "drive.mp4"
+    write_video(video, frames=3, fps=10)
+    decode = video_file._frames
+
+    def overtaken(path, fps):
+        yield from decode(path, fps)
+        monkeypatch.setattr(video_file, "_frames", decode)
+        extract_frames(path, tmp_path / "cache", fps=fps)
+
+    monkeypatch.setattr(video_file, "_frames", overtaken)
+    folder = extract_frames(video, tmp_path / "cache", fps=10.0)
+    assert len(images_in(folder)) == 3
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
