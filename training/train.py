@@ -123,7 +123,7 @@ def _keep_best(path: Path, write: Callable[[Path], None], validated: Validated) 
     best = path.with_stem(f"{path.stem}-best")
     try:
         write(best)
-    except CheckpointError as error:  # a full disk, say: the run's state has all of it
+    except OSError as error:  # a full disk, say: the run's state has all of it
         _log.error("the best so far could not be kept: %s", error)
     else:
         _log.info("best so far, abs_rel %.4f: %s", validated.metrics.abs_rel, best)

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import cv2
@@ -6,8 +7,10 @@ import pytest
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.metadata import read_metadata
 from tests.training.worlds import photograph
+from training.metrics import Metrics
 from training.recipes import RECIPES
-from training.train import main
+from training.train import _keep_best, main
+from training.validation import Validated
 
 
 @pytest.fixture
@@ -75,6 +78,21 @@ def test_labels_that_no_frame_has_are_missed_aloud(film, tmp_path, caplog):
 def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_path, caplog):
     assert smoke("video:/nowhere?fov_deg=77", tmp_path / "run") == 1
     assert "/nowhere" in caplog.text
+
+
+def test_a_best_that_cannot_be_written_is_told_and_ends_nothing(tmp_path, caplog):
+    def write(to):
+        raise OSError(errno.ENOSPC, "No space left on device", str(to))
+
+    best = Validated(
+        metrics=Metrics(**dict.fromkeys(Metrics.__dataclass_fields__, 0.1)),
+        scale=1.0,
+        scale_spread=0.0,
+        frames=1,
+    )
+    _keep_best(tmp_path / "student.safetensors", write, best)
+    assert "could not be kept" in caplog.text
+    assert "student-best.safetensors" in caplog.text
 
 
 @pytest.mark.parametrize(("recipe", "need"), [("distil", "teacher"), ("finetune", "initial")])
