@@ -102,7 +102,7 @@ def fit_scale(
 
     Args:
         network: Whose depth.
-        loader: Of training frames as they were photographed.
+        loader: Of training frames, which are looked at as they were photographed.
         device: Of the network.
         losses: Which of them taught.
         teacher: The scale of the one that the network was distilled from.
@@ -113,7 +113,7 @@ def fit_scale(
     ratios: list[float] = []
     metric = False
     for step in range(batches):
-        batch = loader.batch_at(step)
+        batch = loader.photographed_at(step)
         metric = metric or (losses.synthesis.weight > 0 and bool(batch.pose_known.any()))
         metric = metric or (losses.labels.weight > 0 and bool(batch.depth_is_label.any()))
         if batch.depth_m is not None and not bool(batch.depth_is_label.all()):

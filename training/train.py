@@ -75,7 +75,6 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     # 2. Networks, and tokens where they are kept.
     networks = build_networks(config, process.device)
     loader = _loader(config, dataset, networks, process, training=True)
-    photographed = _loader(config, dataset, networks, process, training=False)
     validation = None
     if watched is not None:
         validation = _loader(config, watched, networks, process, training=False)
@@ -84,7 +83,7 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     path = config.folder / f"{config.model.role}.safetensors"
 
     def write(to: Path) -> None:
-        scale = fit_scale(networks.depth, photographed, process.device, config.losses, teacher=taught_in)
+        scale = fit_scale(networks.depth, loader, process.device, config.losses, teacher=taught_in)
         publish(
             to, networks.depth, config, data=described, steps=trainer.done, hours=trainer.seconds / 3600,
             scale=scale, parents=parents,

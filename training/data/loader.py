@@ -7,7 +7,7 @@ resizing and the conversions release the interpreter's lock. It does not know wh
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -140,6 +140,10 @@ class BatchLoader:
             [self._framed(turn.index, draw(self.config.augment, self._order.changes(turn))) for turn in turns]
         )
 
+    def photographed_at(self, step: int) -> Batch:
+        """Make our part of one step's batch without random changes, now and in this thread."""
+        return self._plain(self._order.at(position).index for position in self._positions(step))
+
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Give our part of every batch from a step on, without end.
 
@@ -183,7 +187,7 @@ class BatchLoader:
         start = step * self.config.batch_size + self._rank * self._share
         return range(start, start + self._share)
 
-    def _plain(self, indices: range) -> Batch:
+    def _plain(self, indices: Iterable[int]) -> Batch:
         unchanged = Augmentation()
         return self._collated([self._framed(index, unchanged) for index in indices])
 
