@@ -86,9 +86,18 @@ class TokenCache:
         home = self.folder / self.fingerprint[:16] / size
         return path_of_key(home, key, f"{'.flipped' if flipped else ''}.safetensors")
 
-    def missing(self, keys: Sequence[str], flips: Sequence[bool] = (False, True)) -> list[tuple[str, bool]]:
-        """Return the keys and flips that have no entry."""
-        return [(key, flip) for key in keys for flip in flips if not self.path(key, flip).is_file()]
+    def missing(
+        self,
+        keys: Sequence[str],
+        flips: Sequence[bool] = (False, True),
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> list[tuple[str, bool]]:
+        """Return the keys and flips that have no entry, of one process's share of them."""
+        # Shared out before anybody looks at what is there: others may be writing already.
+        entries = [(key, flip) for key in keys for flip in flips][rank::world_size]
+        return [entry for entry in entries if not self.path(*entry).is_file()]
 
     def read(self, key: str, flipped: bool, image: Image) -> Float16[Tensor, "grids channels rows columns"]:
         """Return a frame's token grids.
@@ -186,9 +195,7 @@ def cache_tokens(
     """
     prepared = PreparedDataset(dataset, height=cache.height, width=cache.width, max_bytes=0, depth=False)
     index_of = {key: index for index, key in enumerate(dataset.keys)}
-    # Shared out before anybody looks at what is there: others may be writing already.
-    ours = [(key, flip) for key in dataset.keys for flip in flips][rank::world_size]
-    wanted = [(key, flip) for key, flip in ours if not cache.path(key, flip).is_file()]
+    wanted = cache.missing(dataset.keys, flips, rank=rank, world_size=world_size)
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     done = 0
     with ThreadPoolExecutor(2) as pool:
