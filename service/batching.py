@@ -28,12 +28,8 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 class Device(Protocol[ItemT_contra, ResultT_co]):
     """Something that turns a batch into results, one batch at a time."""
 
-    @property
-    def ready(self) -> bool:
-        """Whether a batch may be given to it now."""
-
     async def available(self) -> None:
-        """Wait until that is so."""
+        """Wait until a batch may be given to it; return in the same turn of the loop where it may be now."""
 
     async def predict(self, items: Sequence[ItemT_contra]) -> Sequence[ResultT_co]:
         """Answer one result for each item, in order.
@@ -264,9 +260,8 @@ class Batcher(Generic[ItemT, ResultT]):
                 await self._wait_for_news()
             if self.options.delay_s:
                 await self._wait_for_company()
-            if not device.ready:  # it may have been lost while nothing was there to do
-                await device.available()
-            elif batch := self._take():
+            await device.available()  # last, for it may have been lost while nothing was there to do
+            if batch := self._take():
                 try:
                     await self._run(number, device, batch)
                 finally:

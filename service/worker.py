@@ -150,13 +150,8 @@ class Worker:
         self._failures = 0
         self._available.set()
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is a backend."""
-        return self._available.is_set()
-
     async def available(self) -> None:
-        """Wait until there is one."""
+        """Wait until there is a backend."""
         await self._available.wait()
 
     async def predict(

@@ -70,10 +70,6 @@ class TenfoldDevice:
         self.up = asyncio.Event()
         self.up.set()
 
-    @property
-    def ready(self) -> bool:
-        return self.up.is_set()
-
     async def available(self) -> None:
         await self.up.wait()
 
