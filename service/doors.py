@@ -7,11 +7,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from service.answer import DepthAnswer
 from service.auth import Keyring, current_caller
-from service.budget import ByteBudget
+from service.budget import ByteBudget, Share
 from service.engine import Adjust, Engine
 from service.errors import InvalidArgument
 from service.logs import current_request_id
@@ -78,17 +79,17 @@ class Doors:
         self.keyring = keyring or Keyring()
         self.tracing = tracing or Tracing()
         self.streams = OpenStreams(
-            settings.max_streams, on_refusal=lambda door: self.count_refusal(door, TOO_MANY_STREAMS)
+            settings.max_streams, on_refusal=partial(self.count_refusal, reason=TOO_MANY_STREAMS)
         )
         self.budget = ByteBudget(
             settings.max_bodies_bytes,
             "is being uploaded",
-            on_refusal=lambda door: self.count_refusal(door, TOO_MANY_BYTES),
+            on_refusal=partial(self.count_refusal, reason=TOO_MANY_BYTES),
         )
         self.answers = ByteBudget(
             settings.max_answers_bytes,
             "depth waits to be read by those who asked for it",
-            on_refusal=lambda door: self.count_refusal(door, TOO_MANY_ANSWERS),
+            on_refusal=partial(self.count_refusal, reason=TOO_MANY_ANSWERS),
         )
         metrics.open_streams.set_function(lambda: len(self.streams))
         metrics.open_streams_limit.set(settings.max_streams)
@@ -127,6 +128,16 @@ class Doors:
         if not remaining_s > 0:
             raise InvalidArgument(f"the time left is {remaining_s:g} s; expected more than 0")
         return time.monotonic() + min(remaining_s, bound_s)
+
+    async def answer(self, request: DepthRequest, held: Share) -> DepthAnswer:
+        """Answer a request, and count the answer's bytes among those that are held.
+
+        Raises:
+            ServiceError: There is no answer, or no room for it; the class says why.
+        """
+        answer = await self.engine.depth(request)
+        held.take(len(answer.body))
+        return answer
 
     def frame_answerer(
         self, *, door: str, options: Mapping[str, Any], timeout_s: float | None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Float32
 
 from service.answer import DepthAnswer
 from service.auth import current_caller
@@ -80,6 +81,25 @@ class InferAnswer:
     parameters: Mapping[str, Scalar]
     """What is needed to read it: its unit, what that rests on, and its range."""
 
+    def numbers(self, most: int, *, where: str, instead: str) -> Float32[np.ndarray, " numbers"]:
+        """Return the depth to be written number by number, while nobody else is served.
+
+        Args:
+            most: So many may be.
+            where: They are written.
+            instead: What to ask for where there are more.
+
+        Raises:
+            InvalidArgument: There are more.
+        """
+        numbers = np.frombuffer(self.depth, "<f4")
+        if numbers.size > most:
+            raise InvalidArgument(
+                f"{numbers.size} numbers are more than the {most} allowed {where}; expected the parameter "
+                f"size: model, or {instead}"
+            )
+        return numbers
+
 
 async def infer(doors: Doors, call: InferCall, held: Share, *, door: str, deadline_s: float) -> InferAnswer:
     """Answer a request: all of its images, or none.
@@ -113,12 +133,7 @@ async def infer(doors: Doors, call: InferCall, held: Share, *, door: str, deadli
 
 
 async def _all_or_none(doors: Doors, requests: Sequence[DepthRequest], held: Share) -> Sequence[DepthAnswer]:
-    async def answer_one(request: DepthRequest) -> DepthAnswer:
-        answer = await doors.engine.depth(request)
-        held.take(len(answer.body))
-        return answer
-
-    tasks = [asyncio.ensure_future(answer_one(request)) for request in requests]
+    tasks = [asyncio.ensure_future(doors.answer(request, held)) for request in requests]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -8,7 +8,6 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import orjson
 
 from service.errors import InvalidArgument
@@ -110,12 +109,7 @@ def write_answer(answer: InferAnswer, *, binary: bool, most_numbers: int) -> tup
         output["parameters"] = {BINARY_SIZE: len(answer.depth), **answer.parameters}
         head = orjson.dumps(response)
         return head + answer.depth, len(head)
-    depth = np.frombuffer(answer.depth, "<f4")
-    if depth.size > most_numbers:
-        raise InvalidArgument(
-            f"{depth.size} numbers are more than the {most_numbers} allowed in JSON; expected the parameter "
-            f"size: model, or {BINARY_OUTPUT}: true"
-        )
+    depth = answer.numbers(most_numbers, where="in JSON", instead=f"{BINARY_OUTPUT}: true")
     output["parameters"] = answer.parameters
     output["data"] = to_numbers(depth)
     return orjson.dumps(response), None

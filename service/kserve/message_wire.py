@@ -69,12 +69,7 @@ def write_answer(
     if raw:
         response.raw_output_contents.append(answer.depth)
     else:
-        numbers = np.frombuffer(answer.depth, "<f4")
-        if numbers.size > most_numbers:
-            raise InvalidArgument(
-                f"{numbers.size} numbers are more than the {most_numbers} allowed as contents; expected the "
-                "parameter size: model, or raw contents"
-            )
+        numbers = answer.numbers(most_numbers, where="as contents", instead="raw contents")
         output.contents.fp32_contents.extend(numbers)
     return response
 

@@ -52,18 +52,17 @@ class DepthEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, ask the engine, answer; give up when the client does."""
         current_caller.get().charge(1)
-        with self._doors.budget.share(DOOR) as share:
-            upload = await _read_upload(self._doors, scope, receive, share, max_images=1)
-            request = DepthRequest(
-                image=upload.images[0],
-                deadline_s=upload.deadline_s,
-                request_id=current_request_id.get() or "",
-                door=DOOR,
-                **depth_options(upload.pairs, upload.accept),
-            )
-            answer = await unless_gone(receive, self._doors.engine.depth(request))
         with self._doors.answers.share(DOOR) as held:
-            held.take(len(answer.body))
+            with self._doors.budget.share(DOOR) as share:
+                upload = await _read_upload(self._doors, scope, receive, share, max_images=1)
+                request = DepthRequest(
+                    image=upload.images[0],
+                    deadline_s=upload.deadline_s,
+                    request_id=current_request_id.get() or "",
+                    door=DOOR,
+                    **depth_options(upload.pairs, upload.accept),
+                )
+                answer = await unless_gone(receive, self._doors.answer(request, held))
             await send_answer(send, answer_headers(answer), answer.body)
 
 
@@ -103,14 +102,9 @@ class BatchEndpoint:
 
     async def _answer_all(self, requests: Sequence[DepthRequest], held: Share) -> list[tuple[Headers, bytes]]:
         answers = await asyncio.gather(
-            *(self._answer(request, held) for request in requests), return_exceptions=True
+            *(self._doors.answer(request, held) for request in requests), return_exceptions=True
         )
         return [_part(request, answer) for request, answer in zip(requests, answers, strict=True)]
-
-    async def _answer(self, request: DepthRequest, held: Share) -> DepthAnswer:
-        answer = await self._doors.engine.depth(request)
-        held.take(len(answer.body))
-        return answer
 
 
 def _part(request: DepthRequest, answer: DepthAnswer | BaseException) -> tuple[Headers, bytes]:
