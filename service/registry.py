@@ -230,26 +230,24 @@ class Registry:
                     model.fail("its checkpoint cannot be loaded; the server's log says why")
                 except BaseException:  # who asked for it has gone: it is as if he had not
                     self._take_back(name, before, [*after, model])
+                    self._announce()
                     raise
                 self._metrics.model_loads.labels(name, "failed" if model.problem else "loaded").inc()
             after.append(model)
         if problem is not None and any(model.state == "ready" for model in before):
-            for model in after:
-                if model not in before:
-                    self._retire([model])
+            self._take_back(name, before, after)
             return problem
         self._served[name] = after
         self._retire([model for model in before if model not in after])
         return problem
 
     def _take_back(self, name: str, before: list[ServedModel], begun: list[ServedModel]) -> None:
-        """Serve what served before, where loading was broken off."""
+        """Serve what served before, where loading failed or was broken off."""
         if before:
             self._served[name] = before
         else:
             self._served.pop(name, None)
         self._retire([model for model in begun if model not in before])
-        self._announce()
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """Return the names of those that are to be served, the default first: it makes the service ready."""
