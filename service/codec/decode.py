@@ -121,11 +121,12 @@ def _decode_file(
         # A phone's JPEG may carry further pictures, which are no animation.
         if file.format in ("PNG", "WEBP") and getattr(file, "is_animated", False):
             raise InvalidImage(f"an animated {file.format} is not a photograph; expected one picture")
-        if file.format in ("JPEG", "MPO"):
+        is_jpeg = file.format in ("JPEG", "MPO")
+        if is_jpeg:
             _check_scans(data)
         orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
         lying = orientation in _LYING
-        if file.format in ("JPEG", "MPO") and file.mode in ("RGB", "L"):
+        if is_jpeg and file.mode in ("RGB", "L"):
             pixels = _decode_jpeg(data, file.height, file.width, target[::-1] if target and lying else target)
         else:
             pixels = _with_pillow(file)
