@@ -24,6 +24,33 @@ def test_depth_wrong_by_a_factor_costs_its_logarithm():
     assert loss.item() == pytest.approx(math.log(2))
 
 
+def test_depth_once_medians_agree_does_not_mind_an_image_s_scale():
+    truth = torch.linspace(2, 40, 96).reshape(1, 1, 8, 12)
+    config = DepthLabelsConfig(gradient_weight=0, aligned_weight=3)
+    plain = DepthLabelsConfig(gradient_weight=0)
+    assert depth_labels(1 / (2 * truth), truth, YES, config).item() == pytest.approx(math.log(2), rel=1e-4)
+    bent = truth**1.2
+    assert depth_labels(1 / bent, truth, YES, config) > depth_labels(1 / bent, truth, YES, plain)
+
+
+def test_medians_are_those_of_labelled_pixels_only():
+    truth = torch.cat([torch.full((1, 1, 8, 8), 5.0), torch.zeros(1, 1, 8, 8)], dim=-1)
+    depth = torch.cat([torch.full((1, 1, 8, 8), 5.0), torch.full((1, 1, 8, 8), 70.0)], dim=-1)
+    config = DepthLabelsConfig(gradient_weight=0, aligned_weight=1)
+    assert depth_labels(1 / depth, truth, YES, config).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_an_image_that_is_right_but_for_its_median_learns_there():
+    """Where near and far are right and the middle is not, median scaling would make all of it wrong."""
+    truth = torch.cat([torch.full((40,), 5.0), torch.full((20,), 10.0), torch.full((40,), 30.0)])
+    depth = torch.cat([truth[:40], torch.full((20,), 8.0), truth[60:]]).reshape(1, 1, 10, 10).requires_grad_()
+    config = DepthLabelsConfig(gradient_weight=0, aligned_weight=1)
+    loss = depth_labels(1 / depth, truth.reshape(1, 1, 10, 10), YES, config)
+    assert loss.item() == pytest.approx(0.2 * math.log(10 / 8) + 0.8 * math.log(10 / 8), rel=1e-4)
+    loss.sum().backward()
+    assert (depth.grad.flatten()[40:60] < 0).all()
+
+
 def test_pixels_without_measurement_and_samples_without_labels_count_for_nothing():
     depth = torch.tensor([0.0, 5.0])[None, None, None].expand(2, 1, 1, 2)
     loss = depth_labels(
@@ -34,7 +61,7 @@ def test_pixels_without_measurement_and_samples_without_labels_count_for_nothing
 
 def test_a_sample_without_any_measurement_gives_no_nan():
     disparity = torch.full((1, 1, 4, 4), 0.1, requires_grad=True)
-    loss = depth_labels(disparity, torch.zeros(1, 1, 4, 4), YES, DepthLabelsConfig())
+    loss = depth_labels(disparity, torch.zeros(1, 1, 4, 4), YES, DepthLabelsConfig(aligned_weight=1))
     loss.sum().backward()
     assert loss.item() == 0
     assert disparity.grad.abs().sum() == 0

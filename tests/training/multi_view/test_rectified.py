@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -37,12 +38,29 @@ def test_a_street_s_pair_gives_its_depth(street):
     assert hint_m.max() <= 80
 
 
+def test_hints_beside_outlines_are_of_what_is_there(street):
+    """A matcher that prefers smooth surfaces carries the near one over its outline."""
+    (view,) = [view for view in street.sources if view.role == "stereo"]
+    truth_m = street.depth_m
+    known = truth_m > 0
+    far_m = cv2.dilate(truth_m, np.ones((7, 7)))
+    near_m = cv2.erode(np.where(known, truth_m, 1e3), np.ones((7, 7)))
+    too_near, covers = [], []
+    for outline_px in (0, 3):
+        hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig(outline_px=outline_px))
+        beside = known & (hint_m > 0) & (far_m > 1.3 * near_m)
+        too_near.append((hint_m[beside] < 0.85 * truth_m[beside]).mean())
+        covers.append((hint_m[known] > 0).mean())
+    assert too_near[1] < 0.85 * too_near[0]
+    assert covers[1] > 0.8 * covers[0]
+
+
 def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
     (view,) = [view for view in street.sources if view.role == "stereo"]
-    covers = [
-        (match_beside(street.image, view, street.intrinsics, RectifiedConfig(least_patch=share)) > 0).mean()
-        for share in (0.0, 0.95)
-    ]
+    covers = []
+    for share in (0.0, 0.95):
+        config = RectifiedConfig(least_patch=share, outline_px=0)
+        covers.append((match_beside(street.image, view, street.intrinsics, config) > 0).mean())
     assert covers[0] > 0.9
     assert covers[1] == 0
 
@@ -73,6 +91,8 @@ def test_a_camera_ahead_above_turned_or_nowhere_is_not_beside():
         ({"farthest_m": 1.0}, "farthest_m 1.0"),
         ({"block_px": 4}, "block_px is 4"),
         ({"least_patch": 60}, "least_patch is 60"),
+        ({"outline_px": -1}, "outline_px is -1"),
+        ({"outline_ratio": 0.5}, "outline_ratio 0.5"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings, said):
