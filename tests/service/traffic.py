@@ -107,30 +107,27 @@ async def _crowded(client: httpx.AsyncClient, house: GreenHouse) -> None:
         assert late.status_code == 504
         leaving = asyncio.create_task(client.post("/v1/depth", content=photo(5)))
         await asyncio.to_thread(house.entered.wait, 5)
-        await _until_in_flight(client, 1)
+        await _until(client, 1, "depth_in_flight", door="http")
         leaving.cancel()
-        await _until_in_flight(client, 0)
+        await _until(client, 0, "depth_in_flight", door="http")
         crowd = [
             asyncio.create_task(client.post("/v1/depth", content=photo(20 + number)))
             for number in range(QUEUE_ITEMS + 3)
         ]
         waiting = set(crowd)
-        while len(crowd) - len(waiting) < 3:  # all are there once all that find no place were refused
+        while len(crowd) - len(waiting) < 3:  # those that find no place are refused
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await _until(client, QUEUE_ITEMS, "depth_queue_length")  # the others are decoded, too
     finally:
         house.gate.set()
     statuses = sorted([(await one).status_code for one in crowd])
     assert statuses == [200] * QUEUE_ITEMS + [429] * 3
 
 
-async def _until_in_flight(client: httpx.AsyncClient, count: int) -> None:
+async def _until(client: httpx.AsyncClient, count: int, name: str, **labels: str) -> None:
     async with asyncio.timeout(30):
-        while await _in_flight(client) != count:
+        while value(samples((await client.get("/metrics")).text), name, **labels) != count:
             pass
-
-
-async def _in_flight(client: httpx.AsyncClient) -> float:
-    return value(samples((await client.get("/metrics")).text), "depth_in_flight", door="http")
 
 
 def samples(text: str) -> list[Sample]:
