@@ -1,8 +1,8 @@
 """A frame's depth from a camera beside it: OpenCV's semi-global matching, where pixels are met along rows.
 
 Hirschmueller, "Stereo Processing by Semiglobal Matching and Mutual Information", TPAMI 2008, in OpenCV's
-variant (costs of Birchfield and Tomasi). It errs less than the plane sweep, covers a little more, and takes a
-tenth of the time (`benchmarks/hints.py`); but it knows one view only, and that from beside. Its smoothness
+variant (costs of Birchfield and Tomasi). It errs less than the plane sweep and takes an eighth of the time
+(`benchmarks/hints.py`); but it knows one view only, and that from beside. Its smoothness
 carries near surfaces a few pixels over their outlines; there, what stands behind gets a hearing of its own.
 It does not know files.
 """
@@ -46,8 +46,8 @@ class RectifiedConfig:
     """Smaller patches of one surface, as shares of the image, are taken for accidents."""
     outline_px: int = 3
     """How far from an outline a hint of the near surface is doubted (foreground fattening); 0: nowhere."""
-    outline_ratio: float = 2.0
-    """A doubted hint stays where the surface behind would cost this many times as much."""
+    outline_ratio: float = 1.0
+    """A doubted hint stays where the surface behind would cost more than this many times as much."""
 
     def __post_init__(self) -> None:
         if not 0 < self.nearest_m < self.farthest_m:
