@@ -8,7 +8,8 @@ m is an image's median log depth. The last is the error as it is judged under me
 same pixels, so an image of about the right depth everywhere may still be scaled wrongly. The mean of what
 lies between the 45th and the 55th percentile stands for the median, and passes the gradient on to all of it.
 
-Recipes that learn "from video alone" leave its weight at 0. This module does not know where labels come from.
+Recipes that learn from view synthesis alone leave its weight at 0. This module does not know where labels
+come from.
 """
 
 from dataclasses import dataclass
@@ -60,14 +61,15 @@ def depth_labels(
         config: How edges are weighed.
     """
     labelled = (depth_m > 0) & is_label[:, None, None, None]
+    log_disparity, log_label = disparity.log(), depth_m.clamp(min=1e-6).log()
     # log D* - log D = log D* + log d, where both are known.
-    difference = torch.where(labelled, disparity.log() + depth_m.clamp(min=1e-6).log(), 0.0)
+    difference = torch.where(labelled, log_disparity + log_label, 0.0)
     loss = masked_mean(difference.abs(), labelled)
     if config.gradient_weight:
         mismatch = gradient_mismatch(difference, labelled, config.gradient_scales)
         loss = loss + config.gradient_weight * mismatch
     if config.aligned_weight:
-        apart = _median(disparity.log(), labelled) + _median(depth_m.clamp(min=1e-6).log(), labelled)
+        apart = _median(log_disparity, labelled) + _median(log_label, labelled)
         loss = loss + config.aligned_weight * masked_mean((difference - apart).abs(), labelled)
     return loss
 

@@ -1,13 +1,14 @@
 """A frame's depth from a camera beside it: OpenCV's semi-global matching, where pixels are met along rows.
 
 Hirschmueller, "Stereo Processing by Semiglobal Matching and Mutual Information", TPAMI 2008, in OpenCV's
-variant (costs of Birchfield and Tomasi). It errs less than the plane sweep and takes an eighth of the time
-(`benchmarks/hints.py`); but it knows one view only, and that from beside. Its smoothness
-carries near surfaces a few pixels over their outlines; there, what stands behind gets a hearing of its own.
-It does not know files.
+variant (costs of Birchfield and Tomasi). It errs less than the plane sweep and takes a sixth of the time
+(`benchmarks/hints.py`); but it knows one view only, and that from beside. Its smoothness carries near
+surfaces a few pixels over their outlines; there, what stands behind gets a hearing of its own. It does not
+know files.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -151,37 +152,39 @@ def _fattened(
     far = np.minimum(cv2.erode(np.where(known, disparity, np.inf), around), near)
     is_outline = known & (near > _OUTLINE * far) & (near - far > 1)
     is_near = disparity - far > near - disparity
-    costs_more = _cost(left, right, far) > config.outline_ratio * _cost(left, right, near)
+    near_cost, far_cost = _costs(left, right, (near, far))
+    costs_more = far_cost > config.outline_ratio * near_cost
     fattened: Bool[np.ndarray, "height width"] = is_outline & is_near & ~costs_more
     return fattened
 
 
-def _cost(
+def _costs(
     left: UInt8[np.ndarray, "height width 3"],
     right: UInt8[np.ndarray, "height width 3"],
-    disparity: Float32[np.ndarray, "height width"],
-) -> Float32[np.ndarray, "height width"]:
-    """Return how differently the views look around each pixel, were it and its like at this disparity.
+    disparities: Sequence[Float32[np.ndarray, "height width"]],
+) -> list[Float32[np.ndarray, "height width"]]:
+    """Return how differently the views look around each pixel, were it and its like at each disparity.
 
     The neighbours count by how much they look like the pixel (Yoon and Kweon, "Adaptive Support-Weight
     Approach for Correspondence Search", TPAMI 2006), so that those beyond an outline hardly do.
     """
-    height, width = disparity.shape
+    height, width = left.shape[:2]
     rows = np.arange(height, dtype=np.float32)[:, None].repeat(width, axis=1)
-    met_columns = np.arange(width, dtype=np.float32) - disparity
+    met_columns = [np.arange(width, dtype=np.float32) - disparity for disparity in disparities]
     wider = cv2.copyMakeBorder(left, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    total, weights = np.zeros_like(disparity), np.zeros_like(disparity)
+    totals = [np.zeros((height, width), np.float32) for _ in disparities]
+    weights = np.zeros((height, width), np.float32)
     for down in (-1, 0, 1):
         for along in (-1, 0, 1):
             there = wider[1 + down : 1 + down + height, 1 + along : 1 + along + width]
-            met = cv2.remap(
-                right, met_columns + along, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
             weight = cv2.exp(_difference(there, left) * (-1 / _ALIKE))
-            total += weight * np.minimum(_difference(there, met), _MOST_COST)
             weights += weight
-    cost: Float32[np.ndarray, "height width"] = total / weights + _NOISE
-    return cost
+            for columns, total in zip(met_columns, totals, strict=True):
+                met = cv2.remap(
+                    right, columns + along, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                )
+                total += weight * np.minimum(_difference(there, met), _MOST_COST)
+    return [total / weights + _NOISE for total in totals]
 
 
 def _difference(
