@@ -46,13 +46,15 @@ def test_hints_beside_outlines_are_of_what_is_there(street):
     far_m = cv2.dilate(truth_m, np.ones((7, 7)))
     near_m = cv2.erode(np.where(known, truth_m, 1e3), np.ones((7, 7)))
     too_near, covers = [], []
-    for outline_px in (0, 3):
-        hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig(outline_px=outline_px))
+    undoubted, usual, strict = {"outline_px": 0}, {}, {"outline_ratio": 2.0}
+    for settings in (undoubted, usual, strict):
+        hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig(**settings))
         beside = known & (hint_m > 0) & (far_m > 1.3 * near_m)
         too_near.append((hint_m[beside] < 0.85 * truth_m[beside]).mean())
         covers.append((hint_m[known] > 0).mean())
     assert too_near[1] < 0.9 * too_near[0]
-    assert covers[1] > 0.8 * covers[0]
+    assert too_near[2] < 0.85 * too_near[0]
+    assert min(covers[1:]) > 0.8 * covers[0]
 
 
 def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
