@@ -2,9 +2,10 @@
 
 Hirschmueller, "Stereo Processing by Semiglobal Matching and Mutual Information", TPAMI 2008, in OpenCV's
 variant (costs of Birchfield and Tomasi). It errs less than the plane sweep and takes a sixth of the time
-(`benchmarks/hints.py`); but it knows one view only, and that from beside. Its smoothness carries near
-surfaces a few pixels over their outlines; there, what stands behind gets a hearing of its own. It does not
-know files.
+(`benchmarks/hints.py`); but it knows one view only, and that from beside. What only one of the two cameras
+sees gets some depth all the same, mostly that of what hides it; so both are asked, and have to agree. Its
+smoothness carries near surfaces a few pixels over their outlines; there, what stands behind gets a hearing
+of its own. It does not know files.
 """
 
 import math
@@ -45,6 +46,8 @@ class RectifiedConfig:
     """By how much any other depth has to cost more."""
     least_patch: float = 0.003
     """Smaller patches of one surface, as shares of the image, are taken for accidents."""
+    apart_px: float | None = 1.0
+    """How far the cameras' own disparities may differ at a pixel that both see; None: only one is asked."""
     outline_px: int = 3
     """How far from an outline a hint of the near surface is doubted (foreground fattening); 0: nowhere."""
     outline_ratio: float = 1.0
@@ -62,6 +65,8 @@ class RectifiedConfig:
             raise ValueError(
                 f"least_patch is {self.least_patch}; expected a share of the image, from 0 to below 1"
             )
+        if self.apart_px is not None and self.apart_px < 0:
+            raise ValueError(f"apart_px is {self.apart_px}; expected at least 0")
         if self.outline_px < 0 or self.outline_ratio < 1:
             raise ValueError(
                 f"outline_px is {self.outline_px} and outline_ratio {self.outline_ratio}; "
@@ -100,11 +105,13 @@ def match_beside(
         raise ValueError(f"a view of pose {view.source_T_target}; expected one from straight beside")
     way_m = float(view.source_T_target[0, 3])
     # The matcher takes the other camera to be on the right, where what is near lies farther left.
-    images = (image, view.image) if way_m < 0 else (image[:, ::-1], view.image[:, ::-1])
+    left, right = (image, view.image) if way_m < 0 else (_mirrored(image), _mirrored(view.image))
     metres_px = abs(way_m) * float(intrinsics[0, 0])
-    disparity = _disparity(*images, metres_px / config.nearest_m, config)
-    if config.outline_px:
-        disparity = np.where(_fattened(disparity, *images, config), -1, disparity)
+    disparity = _disparity(left, right, metres_px / config.nearest_m, config)
+    if config.apart_px is not None:
+        # In the mirror, the camera on the right is the one on the left.
+        mirrored = _disparity(_mirrored(right), _mirrored(left), metres_px / config.nearest_m, config)
+        disparity = np.where(_agreed(disparity, mirrored[:, ::-1], config.apart_px), disparity, -1)
     least = metres_px / config.farthest_m
     depth_m = np.where(disparity > least, metres_px / np.maximum(disparity, least), 0)
     return np.ascontiguousarray(depth_m if way_m < 0 else depth_m[:, ::-1], dtype=np.float32)
@@ -116,7 +123,7 @@ def _disparity(
     most: float,
     config: RectifiedConfig,
 ) -> Float32[np.ndarray, "height width"]:
-    """Return disparity in pixels, below 0 where there is none."""
+    """Return the left camera's disparity in pixels, below 0 where there is none."""
     levels = math.ceil(most / _LEVELS) * _LEVELS
     height, width, channels = left.shape
     matcher = cv2.StereoSGBM.create(
@@ -130,13 +137,35 @@ def _disparity(
         uniquenessRatio=config.uniqueness_percent,
         speckleWindowSize=round(config.least_patch * height * width),
         speckleRange=2,
-        mode=cv2.STEREO_SGBM_MODE_HH,
+        mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
     )
     # The first columns could not be matched otherwise: the matcher asks for all levels to be inside.
     wider = [cv2.copyMakeBorder(one, 0, 0, levels, 0, cv2.BORDER_REPLICATE) for one in (left, right)]
     steps = matcher.compute(*wider)[:, levels:]
     disparity: Float32[np.ndarray, "height width"] = steps.astype(np.float32) / _STEPS_A_PIXEL
+    if config.outline_px:
+        disparity[_fattened(disparity, left, right, config)] = -1
     return disparity
+
+
+def _agreed(
+    left: Float32[np.ndarray, "height width"],
+    right: Float32[np.ndarray, "height width"],
+    apart_px: float,
+) -> Bool[np.ndarray, "height width"]:
+    """Return where the right camera has the left one's disparity, at either column beside the place met."""
+    width = left.shape[1]
+    met = np.arange(width, dtype=np.float32) - left
+    agreed = np.zeros(left.shape, bool)
+    for column in (np.floor(met), np.ceil(met)):
+        there = np.take_along_axis(right, np.clip(column, 0, width - 1).astype(np.int64), axis=1)
+        agreed |= np.abs(there - left) <= apart_px
+    both: Bool[np.ndarray, "height width"] = agreed & (left > 0) & (met >= 0)
+    return both
+
+
+def _mirrored(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    return np.ascontiguousarray(image[:, ::-1])
 
 
 def _fattened(

@@ -52,9 +52,29 @@ def test_hints_beside_outlines_are_of_what_is_there(street):
         beside = known & (hint_m > 0) & (far_m > 1.3 * near_m)
         too_near.append((hint_m[beside] < 0.85 * truth_m[beside]).mean())
         covers.append((hint_m[known] > 0).mean())
-    assert too_near[1] < 0.9 * too_near[0]
-    assert too_near[2] < 0.85 * too_near[0]
-    assert min(covers[1:]) > 0.8 * covers[0]
+    assert too_near[1] < 0.85 * too_near[0]
+    assert too_near[2] < 0.75 * too_near[0]
+    assert min(covers[1:]) > 0.75 * covers[0]
+
+
+def test_what_only_one_camera_sees_is_seldom_a_hint(street):
+    """Something explains it there too, mostly at the depth of what hides it."""
+    (view,) = [view for view in street.sources if view.role == "stereo"]
+    known = street.depth_m > 0
+    disparity = np.where(known, 0.54 * street.intrinsics[0, 0] / np.where(known, street.depth_m, 1), 0)
+    met = np.arange(street.image.shape[1]) - disparity
+    farthest_left = np.minimum.accumulate(met[:, ::-1], axis=1)[:, ::-1]
+    outside = known & (met < 0)
+    hidden = known & ~outside & (farthest_left < met - 1)
+    both = known & ~outside & ~hidden
+    assert min(hidden.sum(), outside.sum()) > 500
+    of_one, of_both = (
+        match_beside(street.image, view, street.intrinsics, RectifiedConfig(apart_px=apart_px)) > 0
+        for apart_px in (None, 1.0)
+    )
+    assert of_both[hidden].mean() < 0.65 * of_one[hidden].mean()
+    assert of_both[outside].mean() < 0.01 < 0.3 < of_one[outside].mean()
+    assert of_both[both].mean() > 0.9 * of_one[both].mean()
 
 
 def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
@@ -63,7 +83,7 @@ def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
     for share in (0.0, 0.95):
         config = RectifiedConfig(least_patch=share, outline_px=0)
         covers.append((match_beside(street.image, view, street.intrinsics, config) > 0).mean())
-    assert covers[0] > 0.9
+    assert covers[0] > 0.85
     assert covers[1] == 0
 
 
@@ -93,6 +113,7 @@ def test_a_camera_ahead_above_turned_or_nowhere_is_not_beside():
         ({"farthest_m": 1.0}, "farthest_m 1.0"),
         ({"block_px": 4}, "block_px is 4"),
         ({"least_patch": 60}, "least_patch is 60"),
+        ({"apart_px": -0.5}, "apart_px is -0.5"),
         ({"outline_px": -1}, "outline_px is -1"),
         ({"outline_ratio": 0.5}, "outline_ratio 0.5"),
     ],
