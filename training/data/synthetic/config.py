@@ -15,7 +15,7 @@ STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
 DRAWING_VERSION = 3
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
 
-
+_NOT_DECIDING = ("folder", "sequences", "neighbours")
 _LEAST = {"sequences": 1, "frames": 1, "baseline_m": 1e-3, "frames_per_s": 0.1, "seed": 0, "noise": 0}
 
 
@@ -25,7 +25,9 @@ class SyntheticConfig:
 
     sequences: int = 8
     frames: int = 24
-    """Samples of each sequence; one more frame is drawn before the first and after the last."""
+    """Samples of each sequence."""
+    neighbours: bool = True
+    """Whether the frames before and after are sources; one more is drawn at each end of a sequence then."""
     height: int = 192
     """Of the images, in pixels."""
     width: int = 640
@@ -68,9 +70,7 @@ class SyntheticConfig:
         return self.styles[sequence % len(self.styles)]
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that decides pixels; the number of sequences does not."""
-        deciding = {
-            name: value for name, value in asdict(self).items() if name not in ("folder", "sequences")
-        }
+        """Return a hash of everything that decides pixels; how many and which are drawn does not."""
+        deciding = {name: value for name, value in asdict(self).items() if name not in _NOT_DECIDING}
         text = json.dumps({"version": DRAWING_VERSION, **deciding}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -93,7 +93,9 @@ class SyntheticDataset:
     def __getitem__(self, index: int) -> Sample:
         target = self.frame(index)
         sequence, frame = self._place(index)
-        views = [("previous", frame - 1, False), ("next", frame + 1, False)]
+        views = []
+        if self.config.neighbours:
+            views += [("previous", frame - 1, False), ("next", frame + 1, False)]
         if self.config.stereo:
             views.append(("stereo", frame, True))
         sources = []

@@ -1,6 +1,7 @@
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -160,6 +161,19 @@ def test_frames_kept_on_disk_are_those_that_are_drawn(dataset, tmp_path):
     for one, other in zip(drawn[0].sources, read[0].sources, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
     assert len(list(tmp_path.rglob("*.npz"))) == 4
+
+
+def test_pairs_alone_are_the_same_frames_and_cost_fewer(tmp_path):
+    config = SyntheticConfig(sequences=1, frames=2, height=96, width=320, seed=3, folder=tmp_path)
+    pairs = replace(config, neighbours=False)
+    assert list(keep_all(pairs)) == [0]
+    assert len(list(tmp_path.rglob("*.npz"))) == 4
+    assert len(SyntheticDataset(pairs)) == len(SyntheticDataset(config))
+    assert SyntheticDataset(pairs).keys == SyntheticDataset(config).keys
+    one, other = SyntheticDataset(pairs)[1], SyntheticDataset(config)[1]
+    assert [view.role for view in one.sources] == ["stereo"]
+    np.testing.assert_array_equal(one.sources[0].image, other.sources[-1].image)
+    np.testing.assert_array_equal(one.image, other.image)
 
 
 def test_a_whole_number_of_metres_names_the_same_frames_as_a_real_one():
