@@ -75,15 +75,15 @@ def matchers() -> Mapping[str, Matcher]:
 def measure(command: Command, line: str) -> dict[tuple[str, int], np.ndarray]:
     """Return mean error, median error, outliers, cover and seconds by matcher and scale, frames' means."""
     dataset = open_sources([line])
-    network, *_ = sizes = [
+    sizes = [
         PreparedDataset(dataset, height=scale * HEIGHT, width=scale * WIDTH, max_bytes=0, depth=scale == 1)
         for scale in _SCALES
     ]
     chosen = np.unique(np.linspace(0, len(dataset) - 1, command.frames).astype(int))
     figures: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for index in chosen:
-        truth_m = network[int(index)].depth_m
         samples = [prepared[int(index)] for prepared in sizes]
+        truth_m = samples[0].depth_m
         if not _beside(samples[0]) or truth_m is None:
             continue
         measured = (truth_m > 0) & (truth_m < _FARTHEST_M)

@@ -52,7 +52,7 @@ class HintsCommand:
     views: Literal["stereo", "time", "all"] = "all"
     """`stereo` knows things that move; through time they are left out, as long as neighbours are checked."""
     height: int = 192
-    """In pixels; of the network that will learn from them."""
+    """In pixels, at which frames are matched; hints are brought to the network's size when they are read."""
     width: int = 640
     threads: int = 1
     matcher: Literal["auto", "sweep"] = "auto"

@@ -105,12 +105,13 @@ def match_beside(
         raise ValueError(f"a view of pose {view.source_T_target}; expected one from straight beside")
     way_m = float(view.source_T_target[0, 3])
     # The matcher takes the other camera to be on the right, where what is near lies farther left.
-    left, right = (image, view.image) if way_m < 0 else (_mirrored(image), _mirrored(view.image))
+    left, right = (image, view.image) if way_m < 0 else (cv2.flip(image, 1), cv2.flip(view.image, 1))
     metres_px = abs(way_m) * float(intrinsics[0, 0])
-    disparity = _disparity(left, right, metres_px / config.nearest_m, config)
+    most = metres_px / config.nearest_m
+    disparity = _disparity(left, right, most, config)
     if config.apart_px is not None:
         # In the mirror, the camera on the right is the one on the left.
-        mirrored = _disparity(_mirrored(right), _mirrored(left), metres_px / config.nearest_m, config)
+        mirrored = _disparity(cv2.flip(right, 1), cv2.flip(left, 1), most, config)
         disparity = np.where(_agreed(disparity, mirrored[:, ::-1], config.apart_px), disparity, -1)
     least = metres_px / config.farthest_m
     depth_m = np.where(disparity > least, metres_px / np.maximum(disparity, least), 0)
@@ -162,10 +163,6 @@ def _agreed(
         agreed |= np.abs(there - left) <= apart_px
     both: Bool[np.ndarray, "height width"] = agreed & (left > 0) & (met >= 0)
     return both
-
-
-def _mirrored(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    return np.ascontiguousarray(image[:, ::-1])
 
 
 def _fattened(

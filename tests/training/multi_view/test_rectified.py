@@ -38,7 +38,8 @@ def test_a_street_s_pair_gives_its_depth(street):
     assert hint_m.max() <= 80
 
 
-def test_hints_beside_outlines_are_of_what_is_there(street):
+@pytest.mark.parametrize(("apart_px", "bounds"), [(None, (0.9, 0.85, 0.8)), (1.0, (0.85, 0.75, 0.75))])
+def test_hints_beside_outlines_are_of_what_is_there(street, apart_px, bounds):
     """A matcher that prefers smooth surfaces carries the near one over its outline."""
     (view,) = [view for view in street.sources if view.role == "stereo"]
     truth_m = street.depth_m
@@ -48,13 +49,16 @@ def test_hints_beside_outlines_are_of_what_is_there(street):
     too_near, covers = [], []
     undoubted, usual, strict = {"outline_px": 0}, {}, {"outline_ratio": 2.0}
     for settings in (undoubted, usual, strict):
-        hint_m = match_beside(street.image, view, street.intrinsics, RectifiedConfig(**settings))
+        config = RectifiedConfig(apart_px=apart_px, **settings)
+        hint_m = match_beside(street.image, view, street.intrinsics, config)
         beside = known & (hint_m > 0) & (far_m > 1.3 * near_m)
         too_near.append((hint_m[beside] < 0.85 * truth_m[beside]).mean())
         covers.append((hint_m[known] > 0).mean())
-    assert too_near[1] < 0.85 * too_near[0]
-    assert too_near[2] < 0.75 * too_near[0]
-    assert min(covers[1:]) > 0.75 * covers[0]
+    usually, strictly, cover = bounds
+    assert too_near[1] < usually * too_near[0]
+    assert too_near[2] < strictly * too_near[0]
+    assert covers[1] > 0.8 * covers[0]
+    assert covers[2] > cover * covers[0]
 
 
 def test_what_only_one_camera_sees_is_seldom_a_hint(street):
@@ -81,9 +85,9 @@ def test_patches_that_are_too_small_for_a_surface_are_no_hints(street):
     (view,) = [view for view in street.sources if view.role == "stereo"]
     covers = []
     for share in (0.0, 0.95):
-        config = RectifiedConfig(least_patch=share, outline_px=0)
+        config = RectifiedConfig(least_patch=share, outline_px=0, apart_px=None)
         covers.append((match_beside(street.image, view, street.intrinsics, config) > 0).mean())
-    assert covers[0] > 0.85
+    assert covers[0] > 0.9
     assert covers[1] == 0
 
 
