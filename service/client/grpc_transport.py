@@ -5,6 +5,7 @@ It does not know what is asked or answered.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, cast
+from weakref import finalize
 
 import grpc
 import grpc.aio
@@ -83,6 +84,8 @@ class GrpcTransport:
             self._channel = grpc.secure_channel(connection.host, _credentials(connection), options)
         else:
             self._channel = grpc.insecure_channel(connection.host, options)
+        # At the end of the process too: in Python's teardown it would wait for a thread that no longer runs.
+        self._close = finalize(self, self._channel.close)
         self._stub = DepthStub(self._channel)
         self._health = self._channel.unary_unary(_HEALTH, _as_is, _as_is)
 
@@ -118,7 +121,7 @@ class GrpcTransport:
 
     def close(self) -> None:
         """Let go of the channel."""
-        self._channel.close()
+        self._close()
 
     def _ask(self, method: Any, request: Any, call: Call) -> Any:
         try:

@@ -3,10 +3,13 @@
 It does not know how questions travel.
 """
 
+import atexit
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
+from weakref import WeakSet
 
 from service.answer import DepthAnswer
 from service.client.connection import Tls, connection_to
@@ -23,6 +26,8 @@ from service.request import Colour, DepthRequest, Format
 AnswerT = TypeVar("AnswerT")
 CallT = TypeVar("CallT", bound=Call)
 PictureT = TypeVar("PictureT", bound=Picture)
+
+_open_streams = WeakSet[Generator[Any]]()
 
 
 class DepthClient:
@@ -157,7 +162,9 @@ class DepthClient:
         )
         call = options.call(self._caller.call(request_id=request_id), request_of(wire, wanted))
         window = Window(frames, self._caller.bytes_of, most=options.in_flight, latest=latest)
-        return _results(window, self._transport.stream(call, window))
+        results = _results(window, self._transport.stream(call, window))
+        _open_streams.add(results)
+        return results
 
     def models(self, *, timeout_s: float | None = None) -> list[ModelDescription]:
         """Return every version of every model that can be asked for."""
@@ -197,3 +204,11 @@ def _results(window: Window[PictureT], outcomes: Generator[Outcome]) -> Generato
         outcomes.close()
     if window.failure is not None:
         raise window.failure
+
+
+@atexit.register
+def _end_streams() -> None:
+    """End what a program leaves open; Python's teardown would wait for threads that no longer run."""
+    for results in list(_open_streams):
+        with suppress(ValueError):  # a daemon thread is in it
+            results.close()

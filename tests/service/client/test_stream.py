@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,3 +178,33 @@ def test_a_folder_streams_in_the_order_of_its_names(door: Door, tmp_path: Path) 
     with served(door) as service, DepthClient(service.address) as client:
         results = [(each.frame.name, each.unwrap().minimum) for each in client.stream(folder(tmp_path))]
     assert results == [("1.jpg", 1.0), ("2.jpg", 2.0), ("3.jpg", 3.0)]
+
+
+LEFT_OPEN = """
+import atexit, sys, threading, time
+
+def tell():
+    until = time.monotonic() + 10
+    while threading.active_count() > 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    print(threading.enumerate()[1:], flush=True)
+
+atexit.register(tell)  # first of all, so that it is called last
+
+from service.client import DepthClient
+
+client = DepthClient(sys.argv[1])
+results = client.stream([bytes([1])] * 100)
+assert next(results).index == 0 and threading.active_count() > 2
+"""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_program_that_ends_in_the_midst_of_a_stream_ends(door: Door) -> None:
+    with served(door) as service:
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT_OPEN, service.address],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    # What still ran then would hang Python's teardown, over gRPC only now and then.
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
