@@ -95,7 +95,7 @@ class OperationConfig:
     threads: int = 0
     """Of torch on a CPU; 0: its own choice."""
     compile: bool = False
-    """Whether torch.compile makes the networks faster; minutes at the start."""
+    """Whether torch.compile makes the depth network's code, which takes a minute and more at the start."""
     loader_threads: int = 2
     cache_bytes: int = 4 * 2**30
     """Of memory for resized frames."""

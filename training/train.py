@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import tyro
+from torch._dynamo.exc import TorchDynamoException
 
 from model.foundation import FoundationEncoder
 from model.metadata import CheckpointError, DepthScale, Parent, read_metadata
@@ -62,7 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except _USER_ERRORS as error:
             _log.error("%s", error)
             return 1
+        except TorchDynamoException as error:
+            _log.error("torch.compile failed; leave --operation.compile out: %s", _in_short(error))
+            return 1
     return 0
+
+
+def _in_short(error: TorchDynamoException) -> str:
+    """Return what a compiler's hundreds of lines begin with, and where it sees the error."""
+    first, *others = str(error).splitlines()
+    return "; ".join([first, *[line for line in others if "error:" in line][:1]])
 
 
 def train(config: TrainConfig, process: Process) -> Finished | None:

@@ -1,5 +1,9 @@
 import errno
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import pytest
@@ -12,6 +16,8 @@ from training.recipes import RECIPES
 from training.train import _keep_best, main
 from training.validation import Validated
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def film(tmp_path):
@@ -22,11 +28,15 @@ def film(tmp_path):
     return f"video:{folder}?fov_deg=77"
 
 
+def smoke_command(film, folder, *more):
+    return [
+        "smoke", "--data", film, "--folder", str(folder), "--schedule.steps", "3", "--batch.size", "2",
+        "--operation.log-every", "1", *more,
+    ]  # fmt: skip
+
+
 def smoke(film, folder, *more):
-    return main(
-        ["smoke", "--data", film, "--folder", str(folder), "--schedule.steps", "3", "--batch.size", "2",
-         "--operation.log-every", "1", *more]
-    )  # fmt: skip
+    return main(smoke_command(film, folder, *more))
 
 
 def test_a_recipe_prints_its_plan_trains_and_writes_a_checkpoint(film, tmp_path, caplog):
@@ -73,6 +83,29 @@ def test_labels_that_no_frame_has_are_missed_aloud(film, tmp_path, caplog):
     assert said not in caplog.text
     assert smoke(film, tmp_path / "run", "--operation.plan-only", "--losses.labels.weight", "1") == 0
     assert said in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++: torch.compile makes C++ for a CPU")
+def test_compiled_networks_learn_what_others_learn(film, tmp_path):
+    losses = []
+    for more in ((), ("--operation.compile",)):
+        folder = tmp_path / f"run{len(losses)}"
+        # In a process of its own: here, shapes are checked in ways that torch.compile cannot follow.
+        command = smoke_command(film, folder, "--schedule.warmup-steps", "0", *more)
+        subprocess.run([sys.executable, "-m", "training.train", *command], cwd=ROOT, check=True, timeout=600)
+        lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+        losses.append([line["loss"] for line in lines if line["group"] == "training"])
+        assert len(losses[-1]) == 3
+        load_checkpoint(folder / "student.safetensors")
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_compiler_that_fails_is_told_without_a_traceback(film, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    assert smoke(film, tmp_path / "run", "--operation.compile") == 1
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert "leave --operation.compile out: InvalidCxxCompiler: No working C++ compiler" in record.message
 
 
 def test_data_that_is_not_there_is_explained_before_anything_is_computed(tmp_path, caplog):
