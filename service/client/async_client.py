@@ -6,7 +6,7 @@ It does not know how questions travel.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -202,9 +202,13 @@ async def _results(
     window: AsyncWindow[PictureT], outcomes: AsyncGenerator[Outcome]
 ) -> AsyncGenerator[FrameResult[PictureT]]:
     index = 0
-    async with window, aclosing(outcomes):
-        async for outcome in outcomes:
-            yield frame_result(index, outcome, window.answered())
-            index += 1
+    async with window:
+        try:
+            async for outcome in outcomes:
+                yield frame_result(index, outcome, window.answered())
+                index += 1
+        finally:
+            with suppress(RuntimeError):  # where its loop ends, asyncio is closing both at once
+                await outcomes.aclose()
     if window.failure is not None:
         raise window.failure

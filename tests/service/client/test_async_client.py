@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -13,7 +15,7 @@ from service.client import (
     Retry,
     Unreachable,
 )
-from tests.service.client.served import DOORS, Door, RampEngine, depth_of, opened
+from tests.service.client.served import DOORS, Door, RampEngine, depth_of, opened, served
 from tests.service.client.test_client import free_port
 
 PHOTO = b"\x07photo"
@@ -167,3 +169,28 @@ async def test_leaving_early_lets_go_of_the_stream(client: AsyncDepthClient, eng
     await results.aclose()
     await engine.until_in_flight(0)
     assert (await client.predict(PHOTO)).minimum == 7.0
+
+
+LEFT_OPEN = """
+import asyncio, sys
+from service.client import AsyncDepthClient
+
+async def main():
+    global client, results
+    client = AsyncDepthClient(sys.argv[1])
+    results = client.stream([bytes([1])] * 100)
+    assert (await anext(results)).index == 0
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_program_that_ends_in_the_midst_of_a_stream_ends_without_a_word(door: Door) -> None:
+    with served(door) as service:
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT_OPEN, service.address],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Traceback" not in done.stderr
