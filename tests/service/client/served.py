@@ -1,6 +1,8 @@
 """A service of maps that a test can compute in its head, behind a real door, in a thread of its own."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -135,3 +137,12 @@ def served(door: Door, engine: RampEngine | None = None, **chosen: Any) -> Itera
         if thread.is_alive():
             ready[0].stop()
         assert not thread.is_alive()
+
+
+def run_with_service(door: Door, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, with a service's address as its only argument."""
+    with served(door) as service:
+        return subprocess.run(
+            [sys.executable, "-c", program, service.address],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip

@@ -1,6 +1,4 @@
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -15,7 +13,7 @@ from service.client import (
     Retry,
     Unreachable,
 )
-from tests.service.client.served import DOORS, Door, RampEngine, depth_of, opened, served
+from tests.service.client.served import DOORS, Door, RampEngine, depth_of, opened, run_with_service
 from tests.service.client.test_client import free_port
 
 PHOTO = b"\x07photo"
@@ -187,10 +185,6 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_program_that_ends_in_the_midst_of_a_stream_ends_without_a_word(door: Door) -> None:
-    with served(door) as service:
-        done = subprocess.run(
-            [sys.executable, "-c", LEFT_OPEN, service.address],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+    done = run_with_service(door, LEFT_OPEN)
     assert (done.returncode, done.stdout) == (0, "")
     assert "Traceback" not in done.stderr

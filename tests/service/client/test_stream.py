@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ from service.client import (
     folder,
 )
 from service.request import Format
-from tests.service.client.served import DOORS, Door, Served, depth_of, served
+from tests.service.client.served import DOORS, Door, Served, depth_of, run_with_service, served
 
 FRAMES = [bytes([number]) for number in range(1, 21)]
 
@@ -201,10 +199,6 @@ assert next(results).index == 0 and threading.active_count() > 2
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_program_that_ends_in_the_midst_of_a_stream_ends(door: Door) -> None:
-    with served(door) as service:
-        done = subprocess.run(
-            [sys.executable, "-c", LEFT_OPEN, service.address],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+    done = run_with_service(door, LEFT_OPEN)
     # What still ran then would hang Python's teardown, over gRPC only now and then.
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
