@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _in_short(error: TorchDynamoException) -> str:
     """Return what a compiler's hundreds of lines begin with, and where it sees the error."""
-    first, *others = str(error).splitlines()
+    first, *others = str(error).splitlines() or [type(error).__name__]
     return "; ".join([first, *[line for line in others if "error:" in line][:1]])
 
 
