@@ -86,6 +86,7 @@ def test_labels_that_no_frame_has_are_missed_aloud(film, tmp_path, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the first compilation on a busy machine takes minutes
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++: torch.compile makes C++ for a CPU")
 def test_compiled_networks_learn_what_others_learn(film, tmp_path):
     losses = []
