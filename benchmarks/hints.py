@@ -29,9 +29,9 @@ from model.atomic import replacing
 from training.data.augment import resize_depth
 from training.data.prepared import PreparedDataset
 from training.data.sequence import Sample, View
-from training.multi_view.hints import HintsConfig, match
-from training.multi_view.rectified import RectifiedConfig, is_beside, match_beside
-from training.sources import open_sources
+from training.data.sources import open_sources
+from training.hints.agreement import HintsConfig, match
+from training.hints.rectified import RectifiedConfig, is_beside, match_beside
 
 _FARTHEST_M = 80.0
 _OUTLIER = 0.25

@@ -1,7 +1,6 @@
 """Clients that ask as fast as they are answered, or at a rate whatever happens, in a process of their own.
 
-They count the processor time that they use, because it is taken from a server on the same cores. They do not
-know what the answers mean.
+They count the processor time that they use, because it is taken from a server on the same cores.
 """
 
 import asyncio
@@ -65,7 +64,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Answer with 0 what will not be answered."""
+        """Count as 0 what will not be answered."""
         self.open = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(0)
@@ -193,7 +192,7 @@ def loaded(way: str, port: int, photographs: list[bytes], amount: float, seconds
 
     Args:
         way: `http` or `stream`, with so many clients; or `overload`, at a rate.
-        port: The door's.
+        port: The transport's.
         photographs: Sent in turn.
         amount: Clients, or requests a second.
         seconds: How long.

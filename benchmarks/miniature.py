@@ -32,19 +32,19 @@ from benchmarks.machine import processor
 from model.atomic import replacing
 from model.config import ModelConfig, preset
 from model.weights import WeightsSource
-from training.candidates import open_candidate
 from training.config import BatchConfig, OperationConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
-from training.distributed import Process
-from training.evaluation import evaluate
+from training.judge.candidates import open_candidate
+from training.judge.evaluation import evaluate
+from training.judge.protocols.folder import FOLDER, FolderFrames
+from training.judge.protocols.protocol import JudgedFrames, JudgingProtocol
+from training.loop.distributed import Process
+from training.loop.trainer import Finished
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.sky import SkyConfig
-from training.pose import PoseConfig
-from training.protocols.folder import FOLDER, FolderFrames
-from training.protocols.protocol import JudgedFrames, JudgingProtocol
-from training.teacher import TeacherConfig
+from training.networks.pose import PoseConfig
+from training.networks.teacher import TeacherConfig
 from training.train import train
-from training.trainer import Finished
 
 World = Literal["synthetic", "kitti"]
 _log = logging.getLogger(__name__)

@@ -1,7 +1,4 @@
-"""The service's own decode, predict and encode, called in-process on all cores: what doors are held against.
-
-It does not know queues, doors or requests.
-"""
+"""The service's own decode, predict and encode, called in-process: what transports are compared with."""
 
 import threading
 import time
@@ -19,7 +16,7 @@ from service.backends import Backend, BackendOptions, open_backend
 from service.backends.choose import cores
 from service.codec import decode_image, encode_depth
 from service.codec.encode import EncodeOptions
-from service.request import Format
+from service.contract.request import Format
 
 MAX_PIXELS = 1 << 25
 
@@ -43,7 +40,7 @@ def through(backend: Backend, photograph: bytes, turn: AbstractContextManager[ob
     with turn:
         disparity = backend.predict(image.pixels[None])[0]
     depth = disparity_to_depth_map(disparity, image.height, image.width, 1.0)
-    return encode_depth(depth, Format.PNG16, EncodeOptions(unit="relative")).body
+    return encode_depth(depth, Format.PNG16, EncodeOptions(unit="relative"))
 
 
 class Pipeline:

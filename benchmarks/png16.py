@@ -1,6 +1,6 @@
-"""How fast depth becomes a 16-bit PNG, by our encoder and by others, and whether it comes back bit for bit.
+"""How fast depth becomes a 16-bit PNG or JPEG XL, by us and by others, and whether it comes back exactly.
 
-    python benchmarks/png16.py
+    python benchmarks/png16.py [--output benchmarks/png16.md]
 
 One thread each; the encoders take turns, and each one's median counts.
 """
@@ -11,13 +11,18 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 from PIL import Image
 
-from service.codec.encode import STEPS_PER_UNIT, steps
+from benchmarks.machine import processor
+from service.codec.encode import stored_values
 from service.codec.png import encode_png
+from service.contract.formats import Format
 
 HEIGHT, WIDTH = 375, 1242
 
@@ -60,11 +65,17 @@ def with_opencv(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
+def with_jpeg_xl(pixels: np.ndarray) -> bytes:
+    """Encode as the service does."""
+    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, numthreads=1))
+
+
 def measure(rounds: int) -> list[Encoded]:
     """Measure every encoder on the same depth map."""
-    pixels = steps(street_depth(), STEPS_PER_UNIT)
+    pixels = stored_values(street_depth(), Format.PNG16)
     encoders: dict[str, Callable[[], bytes]] = {
         "ours": lambda: encode_png(pixels),
+        "JPEG XL, as `format=jxl`": lambda: with_jpeg_xl(pixels),
         "OpenCV, level 1": lambda: with_opencv(pixels),
         "Pillow, level 1": lambda: with_pillow(pixels, 1),
         "Pillow, level 6": lambda: with_pillow(pixels, 6),
@@ -88,6 +99,8 @@ def measure(rounds: int) -> list[Encoded]:
 
 
 def _reads_back(file: bytes, pixels: np.ndarray) -> bool:
+    if not file.startswith(b"\x89PNG"):
+        return bool(np.array_equal(imagecodecs.jpegxl_decode(file), pixels))
     opencv = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
     pillow = np.asarray(Image.open(io.BytesIO(file)))
     return bool(np.array_equal(opencv, pixels) and np.array_equal(pillow, pixels))
@@ -97,15 +110,26 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=40)
-    found = measure(parser.parse_args().rounds)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    found = measure(arguments.rounds)
     ours = next(one for one in found if one.name == "ours")
-    print(f"{WIDTH}x{HEIGHT}, uint16\n\n| encoder | median ms | times ours | kB | bit-exact |")
-    print("| --- | --- | --- | --- | --- |")
-    for one in found:
-        print(
-            f"| {one.name} | {one.median_s * 1e3:.1f} | {one.median_s / ours.median_s:.1f} |"
-            f" {one.size_bytes / 1e3:.0f} | {'yes' if one.exact else 'no'} |"
-        )
+    lines = [
+        f"Depth of a drawn street, {WIDTH}x{HEIGHT}, uint16, one thread each: `python benchmarks/png16.py`.",
+        f"{processor()}, {date.today()}, median of {arguments.rounds}.",
+        "",
+        "| encoder | median ms | times our PNG | kB | bit-exact |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.name} | {one.median_s * 1e3:.1f} | {one.median_s / ours.median_s:.1f} |"
+        f" {one.size_bytes / 1e3:.0f} | {'yes' if one.exact else 'no'} |"
+        for one in found
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.output is not None:
+        arguments.output.write_text("# Depth into 16-bit files\n\n" + text)
 
 
 if __name__ == "__main__":

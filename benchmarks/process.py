@@ -1,7 +1,4 @@
-"""The service as a process of its own, to be measured from outside.
-
-It does not know what is measured.
-"""
+"""The service as a process of its own, to be measured from outside."""
 
 import json
 import os
@@ -38,10 +35,11 @@ class Serving:
 
 
 @contextmanager
-def serving(**settings: object) -> Iterator[Serving]:
+def serving(root: Path = ROOT, **settings: object) -> Iterator[Serving]:
     """Run the service for as long as the ``with`` lasts.
 
     Args:
+        root: The checkout whose service it is.
         settings: Its settings, by their names in `service/settings.py`.
 
     Raises:
@@ -51,12 +49,16 @@ def serving(**settings: object) -> Iterator[Serving]:
         ready_file, log = Path(folder, "ready.json"), Path(folder, "log")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DEPTH_")}
         chosen = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "ready_file": ready_file, **settings}
-        environment = inherited | {f"DEPTH_{name.upper()}": str(value) for name, value in chosen.items()}
+        environment = (
+            inherited
+            | {"PYTHONPATH": str(root)}
+            | {f"DEPTH_{name.upper()}": str(value) for name, value in chosen.items()}
+        )
         began_s = time.monotonic()
         with (
             log.open("wb") as written,
             subprocess.Popen(
-                [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stderr=written
+                [sys.executable, "-m", "service"], cwd=root, env=environment, stderr=written
             ) as process,
         ):
             try:

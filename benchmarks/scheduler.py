@@ -2,9 +2,9 @@
 
     python benchmarks/scheduler.py
 
-The card sleeps as long as an H100 would compute (`service/backends/simulated.py` says whence), and images are
-as small as can be, so whatever else is measured is the scheduler: the queue, the batches, and the thread
-beside the event loop. It does not know doors or codecs.
+The card sleeps as long as an H100 would compute (`service/backends/simulated.py` says whence), and images
+are as small as can be, so whatever else is measured is the scheduler: the queue, the batches, and the
+thread beside the event loop.
 """
 
 import argparse
@@ -32,10 +32,12 @@ from model.metadata import CheckpointMetadata
 from model.network import build
 from service.backends import BackendOptions
 from service.backends.simulated import SimulatedBackend
-from service.batch_cost import BatchCost
-from service.batching import Batcher, BatchOptions
-from service.errors import Overloaded
-from service.worker import Worker
+from service.contract.errors import Overloaded
+from service.scheduling.admission import Admission
+from service.scheduling.batching import Batcher, BatchOptions
+from service.scheduling.clock import MonotonicClock
+from service.scheduling.cost import Cost
+from service.scheduling.worker import Worker
 
 CLIENTS = (1, 8, 64)
 RATE = 10_000
@@ -189,15 +191,16 @@ async def measure_all(checkpoint: Path, seconds: float) -> tuple[str, list[Row]]
     card = Card(SimulatedBackend(checkpoint, BackendOptions()))
     image = np.zeros((card.height, card.width, 3), np.uint8)
     sizes = [2**power for power in range(card.max_batch.bit_length())]
-    cost = BatchCost({size: _alone(card, image, size) for size in sizes})
+    clock, cost = MonotonicClock(), Cost({size: _alone(card, image, size) for size in sizes})
     worker = Worker("simulated card", lambda: card, hang_timeout_s=20.0)
     await worker.start()
     options = BatchOptions(max_batch=card.max_batch, max_items=_QUEUE_ITEMS)
     rows = []
-    async with Batcher([worker], options, cost) as batcher:
+    admission = Admission(1, clock)
+    async with Batcher([worker], options, cost, clock) as batcher:
 
         async def ask() -> None:
-            with batcher.place() as place:
+            with admission.admit(batcher, ()) as ticket, batcher.place(ticket) as place:
                 await place.submit(image)
 
         for clients in CLIENTS:

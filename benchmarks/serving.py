@@ -1,8 +1,8 @@
-"""What the service promises, measured in one run: speed, what the doors cost, overload, start and memory.
+"""What the service promises, in one run: speed, the cost of each transport, overload, start and memory.
 
     python benchmarks/serving.py
 
-The doors are measured against the same decode, predict and encode called in-process on all cores
+The transports are measured against the same decode, predict and encode called in-process on all cores
 (`benchmarks/pipeline.py`). Clients, the service and that pipeline are processes of their own; what is
 compared takes turns, in rounds. Clients share the cores with the service, so their processor time is measured
 and the pipeline is charged with it: its rate becomes 1 / (1 / rate + client seconds each / cores).
@@ -60,7 +60,7 @@ class Figures:
     lone_s: dict[str, list[float]] = field(default_factory=dict)
     pipeline: dict[str, list[float]] = field(default_factory=dict)
     """Photographs a second, by arrangement."""
-    doors: dict[str, list[Load]] = field(default_factory=dict)
+    transports: dict[str, list[Load]] = field(default_factory=dict)
     ready_s: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
     overload_rate: float = 0.0
@@ -71,21 +71,21 @@ class Figures:
         """Of the better arrangement, in the median of its rounds."""
         return max(statistics.median(rates) for rates in self.pipeline.values())
 
-    def door_rate(self, way: str) -> float:
+    def transport_rate(self, way: str) -> float:
         """In the median of the rounds."""
-        return statistics.median(load.per_second for load in self.doors[way])
+        return statistics.median(load.per_second for load in self.transports[way])
 
     def client_s(self, way: str) -> float:
         """Processor seconds that the client spent on each answer."""
-        loads = self.doors[way]
+        loads = self.transports[way]
         return sum(load.cpu_s for load in loads) / sum(len(load.statuses) for load in loads)
 
     def charged_rate(self, way: str) -> float:
-        """The pipeline's rate, had it paid for this client as the door did."""
+        """The pipeline's rate, had it paid for this client as the transport did."""
         return 1 / (1 / self.pipeline_rate + self.client_s(way) / cores())
 
     def added_s(self, way: str) -> float:
-        """What a door adds to a lone request, at the median."""
+        """What a transport adds to a lone request, at the median."""
         return statistics.median(self.lone_s[way]) - statistics.median(self.lone_s["pipeline"])
 
 
@@ -133,7 +133,7 @@ def _mean_s(run: Callable[[], object], count: int) -> float:
 
 
 def lone_http(port: int, request: bytes) -> Callable[[], None]:
-    """Answer what makes one request over a bare socket."""
+    """Return what makes one request over a bare socket."""
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     buffer = bytearray(1 << 20)
@@ -155,7 +155,7 @@ def lone_http(port: int, request: bytes) -> Callable[[], None]:
 def measure_lone(
     figures: Figures, served: Serving, pipeline: PipelineProcess, photographs: list[bytes], rounds: int
 ) -> None:
-    """Let the pipeline and both doors take turns with requests that are alone."""
+    """Let the pipeline and both transports take turns with requests that are alone."""
     stub = DepthStub(grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}", options=CHANNEL_OPTIONS))
     https = [lone_http(served.http_port, http_request(each)) for each in photographs]
     calls = [pb.PredictRequest(image=each) for each in photographs]
@@ -182,15 +182,15 @@ def measure_saturated(
     rounds: int,
     seconds: float,
 ) -> None:
-    """Let the pipeline and both doors take turns with as much as they can take."""
+    """Let the pipeline and both transports take turns with as much as they can take."""
     for _ in range(rounds):
         for arrangement in ("narrow", "wide"):
             rate = pipeline.saturated(seconds, arrangement).per_second
             figures.pipeline.setdefault(arrangement, []).append(rate)
         http = loaded("http", served.http_port, photographs, _CLIENTS, seconds)
-        figures.doors.setdefault("HTTP", []).append(http)
+        figures.transports.setdefault("HTTP", []).append(http)
         stream = loaded("stream", served.grpc_port, photographs, _STREAMS, seconds)
-        figures.doors.setdefault("gRPC stream", []).append(stream)
+        figures.transports.setdefault("gRPC stream", []).append(stream)
 
 
 def measure_all(arguments: argparse.Namespace) -> Figures:
@@ -214,7 +214,7 @@ def measure_all(arguments: argparse.Namespace) -> Figures:
             measure_saturated(figures, served, pipeline, photographs, arguments.turns, arguments.seconds)
             figures.memory_mb["after the load"] = served.process.memory_info().rss / 1e6
             _say("saturated")
-        figures.overload_rate = 2 * figures.door_rate("HTTP")
+        figures.overload_rate = 2 * figures.transport_rate("HTTP")
         with serving(**chosen, request_timeout_s=_DEADLINE_S) as served:
             loaded("http", served.http_port, photographs, _CLIENTS, 2.0)
             amount, seconds = figures.overload_rate, 2 * arguments.seconds
@@ -252,8 +252,8 @@ def report(figures: Figures, load: float) -> Iterator[str]:
 def _rows(figures: Figures) -> Iterator[tuple[str, str, str, bool]]:
     yield _row_of_networks(figures)
     arrangements = ", ".join(f"{name} {statistics.median(r):.1f}" for name, r in figures.pipeline.items())
-    for way in figures.doors:
-        rate, charged = figures.door_rate(way), figures.charged_rate(way)
+    for way in figures.transports:
+        rate, charged = figures.transport_rate(way), figures.charged_rate(way)
         client_ms = figures.client_s(way) * 1e3
         yield (
             f"(2) saturated {way} against the pipeline ({arrangements})",
@@ -271,7 +271,7 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str, str, bool]]:
             "3 ms",
             added_ms <= 3,
         )
-    yield from _rows_of_the_house(figures)
+    yield from _rows_of_the_service(figures)
 
 
 def _row_of_networks(figures: Figures) -> tuple[str, str, str, bool]:
@@ -290,7 +290,7 @@ def _row_of_networks(figures: Figures) -> tuple[str, str, str, bool]:
     )
 
 
-def _rows_of_the_house(figures: Figures) -> Iterator[tuple[str, str, str, bool]]:
+def _rows_of_the_service(figures: Figures) -> Iterator[tuple[str, str, str, bool]]:
     encoders = {one.name: one for one in measure_png16(40)}
     ours, pillow = encoders["ours"], encoders["Pillow, level 1"]
     times = pillow.median_s / ours.median_s
@@ -309,7 +309,7 @@ def _rows_of_the_house(figures: Figures) -> Iterator[tuple[str, str, str, bool]]
     )
     memory = ", ".join(f"{name} {amount:.0f}" for name, amount in figures.memory_mb.items())
     yield "(5) resident memory, MB", memory, "700 MB", max(figures.memory_mb.values()) < 700
-    saturation = figures.door_rate("HTTP")
+    saturation = figures.transport_rate("HTTP")
     over = figures.overload
     accepted = [s for s, status in zip(over.latencies_s, over.statuses, strict=True) if status != 429]
     p99_s = float(np.quantile(accepted, 0.99)) if accepted else float("inf")

@@ -1,12 +1,18 @@
-"""A hundred thousand requests of every kind, good, bad and abandoned, and what the service looks like after.
+"""A million requests of every kind, good, bad and abandoned, and what the service looks like after.
 
-    python benchmarks/soak.py [--requests 100000] [--callers 16] [--seed 1]
+    python benchmarks/soak.py [--requests 1000000] [--minutes 600] [--callers 16] [--seed 1]
 
 The network is the simulated backend, whose answer is a formula of the image: every answer is compared byte
 for byte, PNG files pixel for pixel, with what that formula and the codec make of the photograph in this
-process. Whoever sends half a request, leaves before the answer, cancels or gives too little time counts as
-having left; everybody else must be answered. Meanwhile the service's memory, files and threads are sampled,
-and at the end its gauges must be back at nothing. The exit status is 1 where any of this fails.
+process. A student and a teacher are served, and each is loaded anew four times meanwhile. Some callers send
+what no client would, through every transport. Whoever sends half a request, leaves before the answer, cancels
+or gives too little time counts as having left; everybody else must be answered. The event loop may never stop
+for 100 ms.
+Meanwhile the service's memory, files and threads are sampled, and at the end its gauges must be back at
+nothing. The exit status is 1 where any of this fails.
+
+A million requests take about half an hour on two processors that nothing else uses. Where something does, the
+event loop waits for a processor, and that is a stop too. The callers give way to the service (nice).
 """
 
 import argparse
@@ -38,20 +44,34 @@ from benchmarks.soak_callers import Caller, Tally
 from benchmarks.soak_corpus import Corpus
 from model.atomic import replacing
 from model.checkpoint import save_checkpoint
-from model.config import preset
+from model.config import ModelConfig, preset
 from model.metadata import CheckpointMetadata, DepthScale
 from model.network import build
 
-_FACTOR = 2.0
-_AT_REST = ("depth_in_flight", "depth_queue_length", "depth_open_streams", "depth_held_body_bytes")
+_FACTORS = {"student": 2.0, "teacher": 3.0}
+"""Metres to a unit of depth, by which answers of the two differ."""
+_PRESETS = {"student": "tiny", "teacher": "tiny-teacher"}
+_RELOADS = 8
+_ADMIN_KEY = "only-for-this-soak"
+_MOST_STALL_S = 0.1
+"""A bound of the histogram's buckets."""
+_NICE = 10
+_AT_REST = (
+    "depth_in_flight",
+    "depth_queue_length",
+    "depth_open_streams",
+    "depth_held_body_bytes",
+    "depth_held_answer_bytes",
+    "depth_held_pixel_bytes",
+)
 _REST_WITHIN_S = 30.0
 _SAMPLE_S = 0.5
-_SETTLED = 0.25
+_SETTLED = 0.5
 """What comes before this fraction of the requests warms caches and the allocator."""
 _MEMORY_FROM = 20_000
 """Fewer requests say nothing of memory in the long run."""
-_MOST_GROWTH = 0.05
-"""Of the resident memory, from the first settled quarter to the last, over all requests."""
+_MOST_KB_PER_THOUSAND = 3.0
+"""Of the resident memory, over the settled half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +79,7 @@ class Sample:
     """The service at one moment."""
 
     asked: int
+    cpu_s: float
     memory_bytes: int
     files: int
     threads: int
@@ -70,6 +91,7 @@ def sample(served: Serving, asked: int) -> Sample:
     with process.oneshot():
         return Sample(
             asked=asked,
+            cpu_s=served.cpu_s(),
             memory_bytes=process.memory_info().rss,
             files=process.num_fds(),
             threads=process.num_threads(),
@@ -81,13 +103,14 @@ async def soak(
 ) -> tuple[Tally, list[Sample]]:
     """Send everything; return what became of it, and what the service looked like."""
     tally = Tally()
-    corpus = Corpus(Random(arguments.seed), size, _FACTOR)
+    corpus = Corpus(Random(arguments.seed), size, _FACTORS)
+    ends_at_s = time.monotonic() + 60 * arguments.minutes
     random = Random(arguments.seed + 1)
     samples = [sample(served, 0)]
     callers = [Caller(corpus, tally, served.http_port, served.grpc_port) for _ in range(arguments.callers)]
 
     async def work(caller: Caller) -> None:
-        while tally.asked < arguments.requests:
+        while tally.asked < arguments.requests and time.monotonic() < ends_at_s:
             await caller.do(Random(random.getrandbits(64)))
         await caller.close()
 
@@ -104,21 +127,64 @@ async def soak(
                 print(f"{told} asked, {len(tally.wrong)} wrong", file=sys.stderr, flush=True)
 
     watching = asyncio.ensure_future(watch())
+    reloading = asyncio.ensure_future(reload_models(served, tally, arguments))
     await asyncio.gather(*(work(caller) for caller in callers))
     watching.cancel()
+    reloading.cancel()
     return tally, samples
+
+
+async def reload_models(served: Serving, tally: Tally, arguments: argparse.Namespace) -> None:
+    """Load each model anew, in turns, so often that the last comes well before the end."""
+    began_s = time.monotonic()
+    for turn in range(1, _RELOADS + 1):
+        share = turn / (_RELOADS + 1)
+        while (  # noqa: ASYNC110 - nothing tells when it is time
+            tally.asked < share * arguments.requests
+            and time.monotonic() < began_s + share * 60 * arguments.minutes
+        ):
+            await asyncio.sleep(0.2)
+        name = tuple(_FACTORS)[turn % 2]
+        url = f"http://127.0.0.1:{served.http_port}/admin/models/{name}/reload"
+        request = urllib.request.Request(
+            url, method="POST", headers={"authorization": f"Bearer {_ADMIN_KEY}"}
+        )
+        await asyncio.to_thread(_ask, request)
+        tally.count("reloaded", name)
+
+
+def _ask(request: urllib.request.Request) -> None:
+    urllib.request.urlopen(request, timeout=300).close()  # noqa: S310 - our own service
+
+
+def figures(served: Serving) -> dict[str, float]:
+    """Return what the service says of itself, by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.http_port}/metrics") as answer:
+        text = answer.read().decode()
+    lines = re.findall(r"^(\w+)(\{.*\})? (\S+)$", text, re.MULTILINE)
+    return {f"{name}{labels}": float(value) for name, labels, value in lines}
+
+
+def stalls_of(found: dict[str, float]) -> dict[float, int]:
+    """Return how many stops of the event loop were at most so many seconds, up to the longest."""
+    name = "depth_event_loop_stall_seconds"
+    stalls = {}
+    for key, count in found.items():
+        if key.startswith(f"{name}_bucket"):
+            stalls[float(key.split('"')[1])] = int(count)
+            if count == found[f"{name}_count"]:
+                break
+    return stalls
 
 
 def left_over(served: Serving) -> dict[str, float]:
     """Return the gauges that do not come back to nothing."""
     ends_at_s = time.monotonic() + _REST_WITHIN_S
     while True:
-        with urllib.request.urlopen(f"http://127.0.0.1:{served.http_port}/metrics") as answer:
-            text = answer.read().decode()
         found = {
-            f"{name}{labels}": float(value)
-            for name, labels, value in re.findall(r"^(\w+)(\{.*\})? (\S+)$", text, re.MULTILINE)
-            if name in _AT_REST and float(value)
+            name: value
+            for name, value in figures(served).items()
+            if name.partition("{")[0] in _AT_REST and value
         }
         if not found or time.monotonic() > ends_at_s:
             return found
@@ -165,8 +231,21 @@ def faults(tally: Tally, memory: Memory, left: dict[str, float], before: Sample,
     found += [f"not back at rest: {name} is {value:g}" for name, value in left.items()]
     if after.files > before.files + 2:
         found.append(f"{after.files} files are open; there were {before.files}")
-    if tally.asked >= _MEMORY_FROM and memory.last_mb > memory.first_mb * (1 + _MOST_GROWTH):
-        found.append(f"memory grew from {memory.first_mb:.1f} to {memory.last_mb:.1f} MB")
+    if tally.asked >= _MEMORY_FROM and memory.kb_per_thousand > _MOST_KB_PER_THOUSAND:
+        found.append(f"memory grew by {memory.kb_per_thousand:.2f} kB for each 1000 requests")
+    return found
+
+
+def troubles(said: dict[str, float]) -> list[str]:
+    """Say what the service's own figures should not say."""
+    found = [
+        f"{name} is {value:g}"
+        for name, value in said.items()
+        if name.startswith("depth_request_seconds_count") and 'outcome="failed"' in name and value
+    ]
+    stall_s = max(stalls_of(said))
+    if stall_s > _MOST_STALL_S:
+        found.append(f"the event loop stopped for up to {stall_s:g} s")
     return found
 
 
@@ -178,6 +257,7 @@ def report(
     seconds: float,
     found: list[str],
     load: float,
+    stalls: dict[float, int],
 ) -> Iterator[str]:
     """Yield the lines of soak.md."""
     before = samples[0]
@@ -188,21 +268,35 @@ def report(
     versions = f"Python {platform.python_version()}, grpcio {grpc.__version__}"
     yield f"- {processor()}, {os.cpu_count()} cores; {versions}"
     yield f"- load average before: {load:.1f}; callers and service shared the cores with whatever else ran"
-    yield "- the simulated backend; random sizes, kinds and formats"
+    yield f"- the callers run with a nice of {_NICE}"
+    yield "- the simulated backend under a student and a teacher; random sizes, kinds and formats"
     yield "- every answer compared byte for byte, PNG files pixel for pixel"
     yield ""
     yield "| what | figure |"
     yield "| --- | --- |"
     yield f"| requests (frames of streams counted one by one) | {tally.asked} in {seconds:.0f} s |"
+    each_ms = (after.cpu_s - before.cpu_s) / max(1, tally.asked) * 1e3
+    yield f"| processor time that the service took for each | {each_ms:.2f} ms |"
     yield f"| unanswered | {len(tally.unanswered)} |"
     yield f"| wrong answers | {len(tally.wrong)} |"
+    reloads = {name: tally.outcomes[f"reloaded {name}"] for name in _FACTORS}
     grown = f"{memory.first_mb:.1f} and {memory.last_mb:.1f} MB"
-    yield f"| resident memory, first settled quarter and last | {grown} |"
-    yield f"| slope of the memory | {memory.kb_per_thousand:+.2f} kB for each 1000 requests |"
+    yield f"| the longest stop of the event loop | below {max(stalls) * 1e3:.0f} ms |"
+    yield f"| reloads of the student and of the teacher | {reloads['student']} and {reloads['teacher']} |"
+    yield f"| resident memory, first and last quarter of the second half | {grown} |"
+    slope = f"{memory.kb_per_thousand:+.2f} kB for each 1000 requests"
+    yield f"| slope of the memory over the second half | {slope} |"
     yield f"| open files before and after | {before.files} and {after.files} |"
     most = max(each.threads for each in samples)
     yield f"| threads before, at most, and after | {before.threads}, {most} and {after.threads} |"
     yield f"| anything else that should not be | {'; '.join(found)[:500] or 'nothing'} |"
+    yield ""
+    yield "| stops of the event loop, seen every 10 ms | number |"
+    yield "| --- | --- |"
+    shorter = 0
+    for bound_s, count in stalls.items():
+        yield f"| up to {bound_s * 1e3:g} ms | {count - shorter} |"
+        shorter = count
     yield ""
     yield "| how requests ended | number |"
     yield "| --- | --- |"
@@ -210,12 +304,22 @@ def report(
         yield f"| {name} | {number} |"
 
 
+def write(checkpoint: Path, config: ModelConfig, factor: float) -> None:
+    """Write a network with random weights."""
+    network = build(config, foundation_weights="random", backbone_weights="random")
+    scale = DepthScale(unit="metre", metres_per_unit=factor)
+    save_checkpoint(checkpoint, network, CheckpointMetadata(config=config, scale=scale))
+
+
 def main() -> None:
     """Soak, write the report, and say by the exit status whether all was well."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument(
+        "--minutes", type=float, default=600.0, help="end after so long, however many there were"
+    )
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
@@ -223,21 +327,26 @@ def main() -> None:
     load = os.getloadavg()[0]
     config = preset("tiny")
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder, "tiny.safetensors")
-        network = build(config, foundation_weights="random", backbone_weights="random")
-        scale = DepthScale(unit="metre", metres_per_unit=_FACTOR)
-        save_checkpoint(checkpoint, network, CheckpointMetadata(config=config, scale=scale))
-        with serving(models=checkpoint, backend="simulated", cache_dir=folder, log_level="info") as served:
+        models = Path(folder, "models")
+        models.mkdir()
+        for name, factor in _FACTORS.items():
+            write(models / f"{name}.safetensors", preset(_PRESETS[name]), factor)
+        with serving(
+            models=models, backend="simulated", cache_dir=folder, log_level="info", admin_key=_ADMIN_KEY
+        ) as served:
+            os.nice(_NICE)
             began_s = time.monotonic()
             tally, samples = uvloop.run(soak(served, (config.height, config.width), arguments))
             seconds = time.monotonic() - began_s
             left = left_over(served)
             after = sample(served, tally.asked)
             errors = logged_errors(served.log)
+            said = figures(served)
     memory = memory_of(samples)
     found = faults(tally, memory, left, samples[0], after)
+    found += troubles(said)
     found += [f"logged {count} times: {text}" for text, count in errors.items()]
-    text = "\n".join(report(tally, memory, samples, after, seconds, found, load)) + "\n"
+    text = "\n".join(report(tally, memory, samples, after, seconds, found, load, stalls_of(said))) + "\n"
     with replacing(arguments.output) as draft:
         draft.write_text(text)
     print(text)

@@ -1,6 +1,6 @@
 """Callers of every kind for the soak: well-behaved, mistaken, impatient, and gone before the answer.
 
-Each knows what it must be answered. They do not know how much is asked of them, or what is measured.
+Each knows what it must be answered.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.soak_corpus import FOV_DEG, Corpus
-from service.request import Format
+from benchmarks.soak_misuse import Misuse
+from service.contract.request import Format
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 """What is not answered by then counts as unanswered."""
 _HEADER = struct.pack(">4sIIBBBBB", b"IHDR", 30_000, 30_000, 8, 2, 0, 0, 0)
 _BOMB = b"".join(
@@ -63,18 +64,20 @@ class Wish:
     """What a caller asks for."""
 
     photograph: int
+    model: str
     format: Format
     size: str
 
     @property
     def query(self) -> str:
         """As HTTP says it."""
-        return f"format={self.format}&size={self.size}&fov_deg={FOV_DEG:g}"
+        return f"model={self.model}&format={self.format}&size={self.size}&fov_deg={FOV_DEG:g}"
 
     @property
     def options(self) -> pb.Options:
         """As gRPC says it."""
         return pb.Options(
+            model=self.model,
             format=pb.Format.Value(f"FORMAT_{self.format.upper()}"),
             size=pb.SIZE_MODEL if self.size == "model" else pb.SIZE_INPUT,
             lens=pb.Lens(horizontal_fov_deg=FOV_DEG),
@@ -89,7 +92,7 @@ class Mistake:
     query: str
     options: pb.Options
     code: str
-    """The error's word, which all doors share."""
+    """The error's word, which all transports share."""
 
 
 class Caller:
@@ -108,6 +111,7 @@ class Caller:
         options = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}", options=options)
         self._stub = DepthStub(self._channel)
+        self._misuse = Misuse(http_port, self._channel)
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def close(self) -> None:
@@ -120,12 +124,12 @@ class Caller:
         ways = (
             (30, self._http), (8, self._http_mistake), (6, self._http_gone),
             (20, self._unary), (5, self._unary_mistake), (5, self._unary_cancelled), (3, self._unary_hurried),
-            (3, self._stream), (3, self._websocket),
+            (3, self._stream), (3, self._websocket), (9, self._strange),
         )  # fmt: skip
         way = random.choices([way for _, way in ways], [weight for weight, _ in ways])[0]
         before = self._tally.asked
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await way(random)
         except TimeoutError:
             self._hang_up()
@@ -137,6 +141,7 @@ class Caller:
     def _wish(self, random: Random) -> Wish:
         return Wish(
             photograph=random.randrange(len(self._corpus.photographs)),
+            model=random.choice(self._corpus.models),
             format=random.choice(tuple(Format)),
             size=random.choice(("input", "model")),
         )
@@ -146,7 +151,7 @@ class Caller:
 
     def _check_answer(self, way: str, wish: Wish, body: bytes, trouble: object = None) -> None:
         """Count an answer; `trouble` is whatever else came of the request that should not have."""
-        difference = self._corpus.difference(wish.photograph, wish.format, wish.size, body)
+        difference = self._corpus.difference(wish.photograph, wish.model, wish.format, wish.size, body)
         self._tally.check(way, "answered", not trouble and not difference, (trouble, wish, difference))
 
     def _mistake(self, random: Random) -> Mistake:
@@ -170,6 +175,11 @@ class Caller:
                 ),
             )
         )
+
+    async def _strange(self, random: Random) -> None:
+        self._tally.asked += 1
+        trouble = await self._misuse.do(random)
+        self._tally.check("strange", "refused", not trouble, trouble)
 
     # HTTP
 
@@ -283,11 +293,12 @@ class Caller:
     def _image(self, frame: int | None) -> bytes:
         return b"no photograph" if frame is None else self._corpus.photographs[frame]
 
-    def _check_frame(self, way: str, wish: Wish, frame: int | None, body: bytes, code: str) -> None:
+    def _check_frame(self, way: str, wish: Wish, frame: int | None, body: bytes, trouble: str) -> None:
+        """Check what became of a frame; `trouble` is its error's code and message, if it has one."""
         if frame is None:
-            self._tally.check(way, "refused", code == "invalid_image", (code, body[:80]))
+            self._tally.check(way, "refused", trouble.startswith("invalid_image:"), (trouble, body[:80]))
         else:
-            self._check_answer(way, replace(wish, photograph=frame), body, trouble=code)
+            self._check_answer(way, replace(wish, photograph=frame), body, trouble)
 
     async def _stream(self, random: Random) -> None:
         wish, frames = self._frames(random)
@@ -305,7 +316,8 @@ class Caller:
                 break
             if answer.frame_id != got + 7:
                 self._tally.wrong.append(f"stream: frame {answer.frame_id} in the place of {got + 7}")
-            self._check_frame("stream", wish, frames[got], answer.depth.data, answer.error.code)
+            trouble = f"{answer.error.code}: {answer.error.message}" if answer.HasField("error") else ""
+            self._check_frame("stream", wish, frames[got], answer.depth.data, trouble)
             got += 1
         if leaves_after is None:
             self._tally.check("stream", "ended", got == len(frames), (got, len(frames)))
@@ -321,12 +333,12 @@ class Caller:
         got = 0
         async with connect(url, max_size=None, compression=None, ping_interval=None) as socket:
             sending = asyncio.ensure_future(_send_all(socket, [self._image(frame) for frame in frames]))
-            async for number, code, body in _answers(socket):
+            async for number, trouble, body in _answers(socket):
                 if got == leaves_after:
                     break
                 if number != got:
                     self._tally.wrong.append(f"websocket: frame {number} in the place of {got}")
-                self._check_frame("websocket", wish, frames[got], body, code)
+                self._check_frame("websocket", wish, frames[got], body, trouble)
                 got += 1
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -350,9 +362,9 @@ async def _send_all(socket: object, images: Sequence[bytes]) -> None:
 
 
 async def _answers(socket: object) -> AsyncIterator[tuple[int, str, bytes]]:
-    """Yield each frame's number, its error's code and its depth map."""
+    """Yield each frame's number, its error's code and message, and its depth map."""
     async for line in socket:  # type: ignore[attr-defined]
         told = json.loads(line)
         error = told.get("error")
         body = b"" if error else await socket.recv()  # type: ignore[attr-defined]
-        yield told["frame"], error["code"] if error else "", body
+        yield told["frame"], f"{error['code']}: {error['message']}" if error else "", body

@@ -1,9 +1,7 @@
-"""Photographs of many sizes and kinds, and what a service with the simulated backend must make of each.
-
-It does not know who asks for them.
-"""
+"""Photographs of many sizes and kinds, and what a service with the simulated backend must make of each."""
 
 import io
+from collections.abc import Mapping
 from functools import cache
 from random import Random
 
@@ -11,10 +9,12 @@ import numpy as np
 from PIL import Image
 
 from model.images import disparity_to_depth_map
+from model.metadata import DepthScale
 from service.codec import decode_image, encode_depth
 from service.codec.encode import EncodeOptions
 from service.codec.point_cloud import intrinsics_of, resized_intrinsics
-from service.request import FieldOfView, Format
+from service.codec.scale import own_scale
+from service.contract.request import FieldOfView, Format
 
 FOV_DEG = 80.0
 """Of the lens that every request names, as point clouds need one."""
@@ -28,15 +28,20 @@ class Corpus:
     Args:
         random: Whence sizes, kinds and pixels.
         size: The network's height and width.
-        factor: Metres to a unit of the network's depth.
+        factors: Metres to a unit of the depth of each network, by its name.
     """
 
-    def __init__(self, random: Random, size: tuple[int, int], factor: float, count: int = 40) -> None:
-        self._size, self._factor = size, factor
+    def __init__(
+        self, random: Random, size: tuple[int, int], factors: Mapping[str, float], count: int = 40
+    ) -> None:
+        self._size, self._factors = size, factors
+        self.models = tuple(factors)
         self.photographs = [_photograph(random) for _ in range(count)]
+        self._equal: dict[tuple[int, str, Format, str], bytes] = {}
+        """The PNG files that were found to hold the expected pixels, which are not unpacked again."""
 
     @cache  # noqa: B019 - there is one corpus, and it lives as long as the process
-    def expected(self, photograph: int, name: Format, size: str) -> bytes:
+    def expected(self, photograph: int, model: str, name: Format, size: str) -> bytes:
         """Return the answer, composed here of the codec and the backend's formula, without any engine."""
         height, width = self._size
         image = decode_image(
@@ -48,20 +53,21 @@ class Corpus:
         )
         disparity = (image.pixels[..., 1].astype(np.float32) + 1) / 256
         rows, columns = self._size if size == "model" else (image.height, image.width)
-        depth = disparity_to_depth_map(disparity, rows, columns, self._factor)
+        depth = disparity_to_depth_map(disparity, rows, columns, self._factors[model])
         whole = intrinsics_of(FieldOfView(horizontal_deg=FOV_DEG), image.height, image.width)
         lens = resized_intrinsics(whole, columns / image.width, rows / image.height)
         rgb = image.pixels if size == "model" else image.rgb
-        return encode_depth(depth, name, EncodeOptions(unit="metre", intrinsics=lens, rgb=rgb)).body
+        scale = own_scale(DepthScale(unit="metre", metres_per_unit=self._factors[model]), None, "checkpoint")
+        return encode_depth(depth, name, EncodeOptions(unit="metre", intrinsics=lens, rgb=rgb, scale=scale))
 
-    def difference(self, photograph: int, name: Format, size: str, found: bytes) -> str:
+    def difference(self, photograph: int, model: str, name: Format, size: str, found: bytes) -> str:
         """Say how an answer differs from the expected one; nothing where it does not.
 
         Every format is compared byte for byte, save that a PNG file may pack the same pixels in other bytes:
         deflate leaves the packer free.
         """
-        expected = self.expected(photograph, name, size)
-        if found == expected:
+        expected = self.expected(photograph, model, name, size)
+        if found in (expected, self._equal.get((photograph, model, name, size))):
             return ""
         lengths = f"{len(found)} bytes where {len(expected)} were expected, {found[:80]!r}"
         if name not in _PNG or not found.startswith(_PNG_SIGNATURE):
@@ -73,6 +79,7 @@ class Corpus:
             return f"{lengths}, {seen.shape} pixels where {meant.shape} were expected"
         places = np.argwhere(seen != meant)
         if not len(places):
+            self._equal[photograph, model, name, size] = found
             return ""
         most = np.abs(seen - meant).max()
         return f"{lengths}, {len(places)} values differ by up to {most}, the first at {places[0]}"

@@ -26,14 +26,14 @@ from benchmarks.machine import processor
 from model.atomic import replacing
 from model.metadata import Provenance
 from model.weights import WeightsSource
-from training.baselines import best_plane
-from training.candidates import Candidate, open_candidate
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
-from training.data.synthetic.config import STYLES
-from training.evaluation import evaluate
-from training.evaluation_files import SHEET, Baseline, Evaluation, write_evaluation
-from training.protocols.folder import FOLDER
-from training.report import Report
+from training.data.synthetic.config import EVERYDAY_STYLES
+from training.judge.baselines import best_plane
+from training.judge.candidates import Candidate, open_candidate
+from training.judge.evaluation import evaluate
+from training.judge.evaluation_files import SHEET, Baseline, Evaluation, write_evaluation
+from training.judge.protocols.folder import FOLDER
+from training.judge.report import Report
 
 _PROTOCOL = replace(
     FOLDER["none"],
@@ -50,7 +50,7 @@ class Command:
     """What is judged, and on which streets."""
 
     checkpoint: tyro.conf.Positional[Path]
-    styles: tuple[str, ...] = STYLES
+    styles: tuple[str, ...] = EVERYDAY_STYLES
     streets: int = 240
     """How many, in turn of each style."""
     seed: int = 404

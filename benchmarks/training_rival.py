@@ -30,11 +30,11 @@ from benchmarks.machine import processor
 from model.atomic import replacing
 from training.config import TrainConfig
 from training.data.batch import Batch
+from training.loop.optimizer import AveragedWeights, build_optimizer, rate_factor, set_rates
 from training.losses.config import LossesConfig, SynthesisConfig
-from training.networks import Networks, build_networks
-from training.optimizer import AveragedWeights, build_optimizer, rate_factor, set_rates
 from training.recipes import RECIPES
-from training.step import training_step
+from training.step.assembly import Networks, build_networks
+from training.step.step import training_step
 
 SCALES = 4
 _C1, _C2 = 0.01**2, 0.03**2

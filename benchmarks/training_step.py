@@ -29,12 +29,12 @@ from model.decoder import DepthOutput
 from model.network import TeacherNet, build
 from training.config import TrainConfig
 from training.data.batch import Batch
+from training.loop.optimizer import AveragedWeights, build_optimizer
 from training.losses.feature_imitation import FeatureProjections
-from training.networks import Frozen, Networks, build_networks
-from training.optimizer import AveragedWeights, build_optimizer
+from training.networks.teacher import Teacher, TeacherConfig
 from training.recipes import RECIPES
-from training.step import training_step
-from training.teacher import Teacher, TeacherConfig
+from training.step.assembly import Frozen, Networks, build_networks
+from training.step.step import training_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Settings:
 
 
 class Answered(nn.Module):
-    """Answers what was worked out before, as leaves of a new graph."""
+    """Returns what was worked out before, as leaves of a new graph."""
 
     def __init__(self, output: DepthOutput) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Answered(nn.Module):
         )
 
     def forward(self, image: Tensor) -> DepthOutput:
-        """Answer."""
+        """Return it."""
         return self.answer
 
 

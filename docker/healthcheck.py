@@ -1,6 +1,6 @@
-"""Answer, by exit status, whether the service in this container is ready: HEALTHCHECK runs it.
+"""Say, by exit status, whether the service in this container is ready: HEALTHCHECK runs it.
 
-It asks the HTTP door, over TLS where that is set, at the port that the service wrote down when it was ready.
+It asks over HTTP, or HTTPS where that is set, at the port that the service wrote down when it was ready.
 It needs nothing but Python, and does not know depth.
 """
 
@@ -27,7 +27,7 @@ def find_problem(ready_file: str, *, tls: bool, mutual: bool) -> str | None:
 
     Args:
         ready_file: DEPTH_READY_FILE, which the service writes when it is ready and removes when it ends.
-        tls: Whether its doors speak TLS.
+        tls: Whether its transports speak TLS.
         mutual: Whether they answer only those who show a certificate. We have none: that the service shakes
             hands says that it lives, and the file that it is ready.
     """
@@ -35,21 +35,21 @@ def find_problem(ready_file: str, *, tls: bool, mutual: bool) -> str | None:
         port = json.loads(Path(ready_file).read_text(encoding="utf-8"))["http_port"]
     except OSError:
         return f"it is starting or ending: {ready_file!r} is not there"
-    door = _door(port, tls=tls)
+    transport = _transport(port, tls=tls)
     try:
-        door.connect()
+        transport.connect()
         if mutual:
             return None
-        door.request("GET", "/readyz")
-        status = door.getresponse().status
+        transport.request("GET", "/readyz")
+        status = transport.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return f"no answer from port {port}: {error!r}"
     finally:
-        door.close()
+        transport.close()
     return None if status == http.client.OK else f"/readyz answered {status}"
 
 
-def _door(port: int, *, tls: bool) -> http.client.HTTPConnection:
+def _transport(port: int, *, tls: bool) -> http.client.HTTPConnection:
     if not tls:
         return http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     context = ssl.create_default_context()

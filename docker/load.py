@@ -1,7 +1,7 @@
 """Ask a service over HTTP and gRPC without a pause, until it takes no more connections; say how that went.
 
 `docker/try.py` hands it to Python in a container that shares the service's network, so that no proxy stands
-between the two and what is refused is refused by the service itself. It knows nothing of depth.
+between the two and what is refused is refused by the service itself.
 """
 
 import http.client
@@ -18,12 +18,12 @@ from service.rpc.pb.depth_pb2_grpc import DepthStub
 
 HOST = "127.0.0.1"
 CALLERS = 4
-"""Through each door."""
+"""Through each transport."""
 ENOUGH = 20
 """Answers after which the load is on."""
-PATIENCE_S = 120.0
+GIVE_UP_S = 120.0
 
-TURNED_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+NOT_BEGUN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 class Tally:
@@ -31,7 +31,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.ends_at = time.monotonic() + PATIENCE_S
+        self.ends_at = time.monotonic() + GIVE_UP_S
         self._lock = threading.Lock()
 
     def add(self, what: str) -> None:
@@ -51,14 +51,14 @@ class Tally:
 def ask_over_http(tally: Tally, photo: bytes) -> None:
     """Ask until the connection is refused."""
     while tally.going:
-        door = http.client.HTTPConnection(HOST, 8000, timeout=60)
+        transport = http.client.HTTPConnection(HOST, 8000, timeout=60)
         try:
-            door.connect()
+            transport.connect()
         except ConnectionRefusedError:
             return tally.add("http refused")
         try:
-            door.request("POST", "/v1/depth", body=photo, headers={"content-type": "image/jpeg"})
-            answer = door.getresponse()
+            transport.request("POST", "/v1/depth", body=photo, headers={"content-type": "image/jpeg"})
+            answer = transport.getresponse()
             whole = len(answer.read()) == int(answer.headers["content-length"])
             tally.add(
                 "http answered" if answer.status == http.client.OK and whole else f"http {answer.status}"
@@ -66,12 +66,12 @@ def ask_over_http(tally: Tally, photo: bytes) -> None:
         except (OSError, http.client.HTTPException) as error:
             tally.add(f"http {type(error).__name__}")
         finally:
-            door.close()
+            transport.close()
     return tally.add("http never refused")
 
 
 def ask_over_grpc(tally: Tally, photo: bytes) -> None:
-    """Ask until the call is turned away before it was begun."""
+    """Call until a call is refused before it was begun."""
     with grpc.insecure_channel(f"{HOST}:8001") as channel:
         stub = DepthStub(channel)
         while tally.going:
@@ -79,11 +79,11 @@ def ask_over_grpc(tally: Tally, photo: bytes) -> None:
                 answer = stub.Predict(pb.PredictRequest(image=photo), timeout=60)
                 tally.add("grpc answered" if answer.data else "grpc empty")
             except grpc.RpcError as error:
-                turned_away = error.code() in TURNED_AWAY
-                tally.add("grpc turned away" if turned_away else f"grpc {error.code().name}")
-                if turned_away:
+                refused = error.code() in NOT_BEGUN
+                tally.add("grpc refused" if refused else f"grpc {error.code().name}")
+                if refused:
                     return
-    tally.add("grpc never turned away")
+    tally.add("grpc never refused")
 
 
 def main() -> None:
@@ -91,8 +91,8 @@ def main() -> None:
     with open("/photo.jpg", "rb") as file:  # noqa: PTH123 - as short as the rest
         photo = file.read()
     tally = Tally()
-    doors = [ask_over_http, ask_over_grpc] * CALLERS
-    callers = [threading.Thread(target=door, args=(tally, photo)) for door in doors]
+    transports = [ask_over_http, ask_over_grpc] * CALLERS
+    callers = [threading.Thread(target=transport, args=(tally, photo)) for transport in transports]
     for caller in callers:
         caller.start()
     for caller in callers:

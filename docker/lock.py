@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "docker" / "locks"
-EXTRAS = ("training", "export", "tracing")
-PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
+EXTRAS = ("training", "export", "tracing", "jxl")
+PLATFORM = ("--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_28")
 NOT_ON_A_CPU = re.compile(r"(nvidia|cuda)-|(torch|torchvision|triton)$")
 """What torch's CPU build does without, and torch itself, which then comes from an index of its own."""
 HEADER = "# Written by docker/lock.py from {sources} and pyproject.toml; not edited by hand.\n"

@@ -4,7 +4,7 @@
 #   docker build -f docker/service.Dockerfile -t depth-service:cpu --build-arg VARIANT=cpu .  OpenVINO alone, no torch
 #
 # VARIANT        gpu or cpu
-# TORCH_INDEX    an index of torch's CPU builds, as pytorch.org shows it; saves a cpu build 3 GB of downloads
+# TORCH_INDEX    an index of torch's CPU builds, as pytorch.org shows it; for torch without CUDA in the gpu variant
 # BASE           the base image; give it with its digest to pin it
 # PIP_...        pip's own variables, for a mirror
 # VERSION, REVISION, CREATED   for the labels
@@ -12,7 +12,7 @@
 # Nothing here needs BuildKit. Up to the stage "torch" this file and training.Dockerfile are the same, so that
 # the two images share those layers.
 
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 ARG VARIANT=gpu
 
 # What both images run on.
@@ -39,11 +39,15 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-pip \
     && rm -rf /var/lib/apt/lists/*
 
-# torch and timm. CPU builds are pinned by version alone: their hashes are not PyPI's.
+# torch and timm; nothing in the service's variant cpu. CPU builds are pinned by version alone: their hashes are not
+# PyPI's.
 FROM pip AS torch
 ARG TORCH_INDEX
+ARG VARIANT=gpu
 COPY docker/locks/torch.txt docker/locks/torch-cpu.txt /locks/
-RUN if [ -z "$TORCH_INDEX" ]; then \
+RUN if [ "$VARIANT" = cpu ]; then \
+        mkdir /opt/torch; \
+    elif [ -z "$TORCH_INDEX" ]; then \
         pip install --require-hashes --target /opt/torch --requirement /locks/torch.txt; \
     else \
         grep -oE '^(torch|torchvision)==[^ ]+' /locks/torch.txt >/locks/from-torch-index.txt \
@@ -51,10 +55,11 @@ RUN if [ -z "$TORCH_INDEX" ]; then \
         && pip install --require-hashes --target /opt/torch --requirement /locks/torch-cpu.txt; \
     fi
 
-# Everything else that serving needs.
+# Everything else that serving needs. OpenVINO's plugins for Intel's GPUs and NPUs are of no use to the service.
 FROM pip AS serving
 COPY docker/locks/serving.txt /locks/
-RUN pip install --require-hashes --target /opt/serving --requirement /locks/serving.txt
+RUN pip install --require-hashes --target /opt/serving --requirement /locks/serving.txt \
+    && rm /opt/serving/openvino/libs/libopenvino_intel_[gn]pu_plugin.so /opt/serving/openvino/libs/cache.json
 
 # Our own packages, built into a wheel and installed.
 FROM pip AS depth
@@ -71,28 +76,17 @@ RUN rm model/pretrained/teacher.safetensors \
     && find /opt/depth/bin -type f -exec grep --quiet "from training" {} \; -delete
 COPY docker/healthcheck.py /opt/depth/
 
-# The export of the shipped student, compared with the network as it is made.
-FROM torch AS export
-COPY --from=serving /opt/serving /opt/serving
-COPY --from=depth /opt/depth /opt/depth
-RUN PYTHONPATH=/opt/depth:/opt/serving:/opt/torch python3 -m model.export --format openvino --uint8-input \
-    /opt/depth/model/pretrained/student.safetensors
-
-# What a variant adds: torch and the driver's libraries, or nothing.
-FROM torch AS gpu-torch
-FROM pip AS cpu-torch
-RUN mkdir /opt/torch
+# What a variant adds: the driver's libraries, or nothing.
 FROM python AS gpu-base
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 FROM python AS cpu-base
-FROM ${VARIANT}-torch AS variant-torch
 
 # The image: what changes seldom first.
 # hadolint ignore=DL3006
 FROM ${VARIANT}-base
-COPY --from=variant-torch /opt/torch /opt/torch
+COPY --from=torch /opt/torch /opt/torch
 COPY --from=serving /opt/serving /opt/serving
-COPY --from=export /opt/depth /opt/depth
+COPY --from=depth /opt/depth /opt/depth
 RUN install --directory --owner=depth --group=depth --mode=0700 /var/cache/depth
 ENV PATH=/opt/depth/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/depth:/opt/serving:/opt/torch \

@@ -12,7 +12,7 @@
 # Nothing here needs BuildKit. Up to the stage "torch" this file and service.Dockerfile are the same, so that the
 # two images share those layers.
 
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 
 # What both images run on.
 FROM ${BASE} AS python
@@ -38,11 +38,15 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-pip \
     && rm -rf /var/lib/apt/lists/*
 
-# torch and timm. CPU builds are pinned by version alone: their hashes are not PyPI's.
+# torch and timm; nothing in the service's variant cpu. CPU builds are pinned by version alone: their hashes are not
+# PyPI's.
 FROM pip AS torch
 ARG TORCH_INDEX
+ARG VARIANT=gpu
 COPY docker/locks/torch.txt docker/locks/torch-cpu.txt /locks/
-RUN if [ -z "$TORCH_INDEX" ]; then \
+RUN if [ "$VARIANT" = cpu ]; then \
+        mkdir /opt/torch; \
+    elif [ -z "$TORCH_INDEX" ]; then \
         pip install --require-hashes --target /opt/torch --requirement /locks/torch.txt; \
     else \
         grep -oE '^(torch|torchvision)==[^ ]+' /locks/torch.txt >/locks/from-torch-index.txt \
@@ -78,8 +82,7 @@ RUN install --directory --owner=depth --group=depth --mode=0700 /runs /var/cache
 ENV PATH=/opt/depth/bin:/opt/torch/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/depth:/opt/training:/opt/torch \
     XDG_CACHE_HOME=/var/cache/depth \
-    HF_HOME=/var/cache/depth/hub \
-    MPLCONFIGDIR=/var/cache/depth/matplotlib
+    HF_HOME=/var/cache/depth/hub
 # Runs, weights from the hub, and prepared data go here; else only /tmp is written to.
 VOLUME /runs /var/cache/depth
 WORKDIR /runs

@@ -72,7 +72,7 @@ def use(compose: "Compose", folder: Path, figures: dict[str, object]) -> None:
     """Use a stack that is up: ask, look into Prometheus, stop under load."""
     photo = folder / "photo.jpg"
     photo.write_bytes(make_photo())
-    ask_both_doors(compose, photo.read_bytes())
+    ask_both_transports(compose, photo.read_bytes())
     look_into_prometheus(compose)
     stop_under_load(compose, photo, figures)
 
@@ -109,7 +109,7 @@ def build_images(figures: dict[str, object]) -> None:
 def measure_images(figures: dict[str, object]) -> None:
     """Say how large the images are, and who runs in them."""
     base = int(
-        run("docker", "image", "inspect", "-f", "{{.Size}}", os.environ.get("BASE", "debian:bookworm-slim"))
+        run("docker", "image", "inspect", "-f", "{{.Size}}", os.environ.get("BASE", "debian:trixie-slim"))
     )
     for image in (SERVICE_IMAGE, TRAINING_IMAGE):
         size = int(run("docker", "image", "inspect", "-f", "{{.Size}}", image))
@@ -126,7 +126,7 @@ def measure_images(figures: dict[str, object]) -> None:
 # The stack
 
 
-def ask_both_doors(compose: Compose, photo: bytes) -> None:
+def ask_both_transports(compose: Compose, photo: bytes) -> None:
     """Send requests through HTTP and gRPC; the same photograph has the same depth through both."""
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{compose.ports['HTTP']}", timeout=60) as client,
@@ -135,13 +135,13 @@ def ask_both_doors(compose: Compose, photo: bytes) -> None:
         for _ in range(SINGLES):
             over_http = client.post("/v1/depth", content=photo).raise_for_status()
             over_grpc = DepthStub(channel).Predict(pb.PredictRequest(image=photo), timeout=60)
-            check(over_http.content == over_grpc.data, "the doors answer different bytes")
+            check(over_http.content == over_grpc.data, "the transports answer different bytes")
         depth = cv2.imdecode(np.frombuffer(over_http.content, np.uint8), cv2.IMREAD_UNCHANGED)
         check(
             depth is not None and depth.shape == (375, 1242) and depth.dtype == np.uint16, "no depth map came"
         )
         check(depth.max() > depth.min() > 0, "the depth map is flat")
-    say(f"{SINGLES} photographs answered through each door, the same bytes through both")
+    say(f"{SINGLES} photographs answered through each transport, the same bytes through both")
 
 
 def look_into_prometheus(compose: Compose) -> None:
@@ -156,13 +156,15 @@ def look_into_prometheus(compose: Compose) -> None:
             return dict(answer["data"])
 
         def counted() -> bool:
-            found = ask("query", query='sum by (door) (depth_request_seconds_count{outcome="ok"})')["result"]
-            return {one["metric"]["door"]: float(one["value"][1]) for one in found} == {
+            found = ask("query", query='sum by (transport) (depth_request_seconds_count{outcome="ok"})')[
+                "result"
+            ]
+            return {one["metric"]["transport"]: float(one["value"][1]) for one in found} == {
                 "http": SINGLES,
                 "grpc": SINGLES,
             }
 
-        wait(counted, f"Prometheus counts {SINGLES} answers of each door")
+        wait(counted, f"Prometheus counts {SINGLES} answers of each transport")
         rules = [rule["name"] for group in ask("rules")["groups"] for rule in group["rules"]]
         check(len(rules) > 0, "Prometheus has no alert rules")
         firing = [
@@ -175,7 +177,7 @@ def look_into_prometheus(compose: Compose) -> None:
 def stop_under_load(compose: Compose, photo: Path, figures: dict[str, object]) -> None:
     """Stop the service while it is asked without a pause: each request is answered, or was never taken."""
     container = compose.container("depth-cpu")
-    before = {door: count(compose, said) for door, said in ORDERS.items()}
+    before = {transport: count(compose, said) for transport, said in ORDERS.items()}
     command = ["docker", "run", "--rm", "--interactive", "--network", f"container:{container}"]
     command += ["--volume", f"{photo}:/photo.jpg:ro", SERVICE_IMAGE, "python3", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as callers:
@@ -190,13 +192,13 @@ def stop_under_load(compose: Compose, photo: Path, figures: dict[str, object]) -
         outcomes: dict[str, int] = json.loads(callers.stdout.read())
     say(f"stopped under load: {outcomes}")
     figures["under load"] = outcomes
-    for door, said in ORDERS.items():
-        answered = count(compose, said) - before[door]
+    for transport, said in ORDERS.items():
+        answered = count(compose, said) - before[transport]
         check(
-            outcomes.get(f"{door} answered") == answered > 0,
-            f"the service answered {answered} over {door}, and {outcomes} arrived",
+            outcomes.get(f"{transport} answered") == answered > 0,
+            f"the service answered {answered} over {transport}, and {outcomes} arrived",
         )
-    fine = {"http answered", "http refused", "grpc answered", "grpc turned away"}
+    fine = {"http answered", "http refused", "grpc answered", "grpc refused"}
     check(set(outcomes) <= fine, f"some requests were lost: {outcomes}")
     closed = [line for line in log(compose) if line["message"] == "closed"]
     check(bool(closed) and closed[-1]["unanswered"] == 0, f"the service left requests unanswered: {closed}")

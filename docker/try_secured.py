@@ -16,9 +16,9 @@ import grpc
 import httpx
 from try_stack import Compose, check, run, say, stack, wait
 
-from service.auth import hash_key, new_key
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
+from service.transports.auth import hash_key, new_key
 
 FILES = (
     "docker-compose.yml",
@@ -49,7 +49,7 @@ def try_secured(folder: Path, photo: bytes) -> None:
     made = make_secrets(folder / "secrets")
     with stack(Compose(FILES, {"SECRETS": str(made.folder)}), {}) as compose:
         over_http = ask_over_https(compose, made, photo)
-        check(ask_over_grpc(compose, made, photo) == over_http, "the secured doors answer different bytes")
+        check(ask_over_grpc(compose, made, photo) == over_http, "HTTPS and gRPC answer different bytes")
         look_into_prometheus(compose)
         look_for_secrets(compose, made)
 
@@ -106,7 +106,7 @@ def ask_over_https(compose: Compose, made: Secrets, photo: bytes) -> bytes:
 
 
 def ask_over_grpc(compose: Compose, made: Secrets, photo: bytes) -> bytes:
-    """See the same on the other door; return the answer."""
+    """See the same on the other transport; return the answer."""
     address, request = f"127.0.0.1:{compose.ports['GRPC']}", pb.PredictRequest(image=photo)
     trusting = grpc.ssl_channel_credentials(made.authority.read_bytes())
     with grpc.secure_channel(address, trusting) as channel:
@@ -121,7 +121,7 @@ def ask_over_grpc(compose: Compose, made: Secrets, photo: bytes) -> bytes:
 
 
 def bearing(key: str | None) -> dict[str, str]:
-    """Return what a caller shows, through either door."""
+    """Return what a caller shows, through either transport."""
     return {} if key is None else {"authorization": f"Bearer {key}"}
 
 
@@ -135,7 +135,7 @@ def refusal(stub: DepthStub, request: pb.PredictRequest, key: str | None) -> grp
 
 
 def look_into_prometheus(compose: Compose) -> None:
-    """See that Prometheus reads the figures over TLS, of a service that answered one call a door."""
+    """See that Prometheus reads the figures over TLS, of a service that answered one call a transport."""
     with httpx.Client(
         base_url=f"http://127.0.0.1:{compose.ports['PROMETHEUS']}/api/v1", timeout=30
     ) as client:
@@ -145,11 +145,14 @@ def look_into_prometheus(compose: Compose) -> None:
             return dict(answer["data"])
 
         def counted() -> bool:
-            query = {"query": 'sum by (door) (depth_request_seconds_count{outcome="ok"})'}
+            query = {"query": 'sum by (transport) (depth_request_seconds_count{outcome="ok"})'}
             found = data("/query", query)["result"]
-            return {one["metric"]["door"]: one["value"][1] for one in found} == {"http": "1", "grpc": "1"}
+            return {one["metric"]["transport"]: one["value"][1] for one in found} == {
+                "http": "1",
+                "grpc": "1",
+            }
 
-        wait(counted, "Prometheus counts one answer of each door")
+        wait(counted, "Prometheus counts one answer of each transport")
         [target] = data("/targets")["activeTargets"]
         check(target["health"] == "up", f"Prometheus says of its target: {target}")
         check(target["scrapeUrl"].startswith("https://depth:"), f"Prometheus asks {target['scrapeUrl']}")

@@ -1,7 +1,4 @@
-"""A Compose project of our own, as `docker/try.py` uses it: up until healthy, and down whatever happens.
-
-It does not know what is asked of the stack.
-"""
+"""A Compose project of our own, as `docker/try.py` uses it: up until healthy, and down whatever happens."""
 
 import contextlib
 import json
@@ -62,7 +59,7 @@ class Compose:
 def stack(compose: Compose, figures: dict[str, object]) -> Iterator[Compose]:
     """Bring the CPU stack up until its health checks pass; take it down whatever happens."""
     services = ["depth-cpu", "prometheus"]
-    if there("GRAFANA_IMAGE", "grafana/grafana:12.1.0"):
+    if there("GRAFANA_IMAGE", "grafana/grafana:13.2.3"):
         services.append("grafana")
     else:
         say("there is no image of Grafana here: the stack goes without")

@@ -1,6 +1,6 @@
 """Two containers of docker/compose.training.yml that train one network, as two machines would.
 
-Both are on this machine, on its CPU, and meet at a port of it. It does not know what else is tried.
+Both are on this machine, on its CPU, and meet at a port of it.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The network, its files and its images: all that the service and the workshop share.
+"""The network, its files and its images: all that the service and training share.
 
 Names are loaded on first use, because a service that runs without torch reads checkpoints' descriptions too.
 """
@@ -47,4 +47,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'model' has no attribute {name!r}")
-    return getattr(import_module(f"model.{_HOME[name]}"), name)
+    try:
+        return getattr(import_module(f"model.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{name} needs {error.name}: pip install 'vfm-depth[torch]'") from error

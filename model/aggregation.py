@@ -1,4 +1,4 @@
-"""Geometric-Semantic Aggregation Encoding: geometry asks, semantics answers.
+"""Geometric-Semantic Aggregation Encoding: geometric features attend to semantic tokens.
 
 At strides 32, 16 and 8 each position of the feature pyramid attends over the foundation model's tokens:
 
@@ -6,7 +6,6 @@ At strides 32, 16 and 8 each position of the feature pyramid attends over the fo
 
 The gates g1 and g2 start at zero, so that training starts from the plain depth network. The paper fixes two
 steps, encode and fuse by cross-modal aggregation; this form, with the locality bias B, is our own choice.
-This module does not know which networks made the features or the tokens.
 """
 
 import math
@@ -52,6 +51,8 @@ class CrossModalAttention(nn.Module):
     and tokens would first have to learn where they are.
     """
 
+    locality: Tensor
+
     def __init__(self, channels: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -68,6 +69,19 @@ class CrossModalAttention(nn.Module):
         )
         self.attention_gate = nn.Parameter(torch.zeros(channels))
         self.feed_forward_gate = nn.Parameter(torch.zeros(channels))
+        self._grids = (0, 0, 0, 0)
+        self.register_buffer("locality", torch.empty(0), persistent=False)
+
+    def fix_size(self, height: int, width: int, rows: int, columns: int) -> None:
+        """Compute the bias for one size of the pyramid's level and of the token grid.
+
+        A pass over images of this size then makes nothing anew, and copies nothing to its device.
+        """
+        with torch.inference_mode(False), torch.no_grad():  # a pass that trains may be the next to use it
+            bias = locality_bias(height, width, rows, columns, self.heads)
+            # Of four dimensions, or the fused kernels do not take it.
+            self.locality = bias[None].to(self.out.weight)
+        self._grids = (height, width, rows, columns)
 
     def forward(
         self,
@@ -83,13 +97,13 @@ class CrossModalAttention(nn.Module):
         # 2. Ask.
         query = self._split(self.query(self.geometry_norm(features)))
         key, value = self.key_value(tokens).chunk(2, dim=-1)
-        # Of four dimensions, or the fused kernels do not take it.
-        bias = locality_bias(height, width, rows, columns, self.heads)[None].to(query)
-        answer = functional.scaled_dot_product_attention(
-            query, self._split(key), self._split(value), attn_mask=bias
+        if self._grids != (height, width, rows, columns):
+            self.fix_size(height, width, rows, columns)
+        mixed = functional.scaled_dot_product_attention(
+            query, self._split(key), self._split(value), attn_mask=self.locality.to(query)
         )
         # 3. Add, through the gates.
-        attended: Tensor = self.out(answer.transpose(1, 2).flatten(2))
+        attended: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         features = features + self.attention_gate * attended
         refined: Tensor = self.feed_forward(features)
         features = features + self.feed_forward_gate * refined
@@ -152,6 +166,12 @@ class GeometricSemanticAggregation(nn.Module):
                 for stride in FUSED_STRIDES
             }
         )
+
+    def fix_size(self, height: int, width: int, token_grid: tuple[int, int]) -> None:
+        """Prepare for images of one size, in pixels, whose tokens come in this many rows and columns."""
+        for stride, level in self.levels.items():
+            if isinstance(level, CrossModalAttention):
+                level.fix_size(height // int(stride), width // int(stride), *token_grid)
 
     def forward(self, pyramid: FeaturePyramid, tokens: TokenGrids) -> FeaturePyramid:
         """Return the pyramid with the coarse levels fused; the fine ones pass through."""

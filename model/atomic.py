@@ -1,13 +1,13 @@
-"""Replace a file in one step: readers find the old one whole or the new one whole, whatever happens between.
-
-It does not know what it writes.
-"""
+"""Replace a file in one step: readers find the old file or the new one, and never a part."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
@@ -21,12 +21,32 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
-        yield partial
+        with _naming(path):
+            yield partial
         _sync(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file that was to be replaced, and be an OSError.
+
+    safetensors, written in Rust, has its own exception for a full disk, which tells its number in the text.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except Exception as error:  # whatever a library has made of an error of the system
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _sync(path: Path) -> None:

@@ -1,6 +1,6 @@
 """A network and what is said of it, to one safetensors file and back; nothing is ever unpickled.
 
-Files are replaced in one step. It does not know how the network was trained, or who will run it.
+Files are replaced in one step.
 """
 
 import copy
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from model.atomic import replacing
+from model.golden import GoldenAnswer
 from model.metadata import METADATA_KEY, CheckpointError, CheckpointMetadata, Storage, open_checkpoint
 from model.network import FOUNDATION_PREFIX, DepthNetwork, StudentNet, TeacherNet, build
 from model.weights import WeightsSource
@@ -34,7 +34,8 @@ def save_checkpoint(
     Args:
         path: The file, whose folder is made where missing.
         network: What `model.network.build` composed.
-        metadata: What to say of it; storage and the foundation's fingerprint are filled in here.
+        metadata: What to say of it; storage, the golden answer and the foundation's fingerprint are filled
+            in here.
         dtype: Of matrices and kernels. Vectors stay float32: they are few, and variances leave half's range.
         train_only_heads: Whether to keep the heads that only training needs.
         foundation: Whether to put the frozen foundation model's weights into the file too, rather than its
@@ -44,7 +45,8 @@ def save_checkpoint(
         The description as it was written.
 
     Raises:
-        ValueError: The description is of another network, or a weight is not finite; nothing was written.
+        ValueError: The description is of another network, or a weight or the output for the drawn image
+            is not finite; nothing was written.
     """
     if metadata.config != network.config:
         raise ValueError(f"{path}: the description's configuration is not the network's")
@@ -58,7 +60,9 @@ def save_checkpoint(
         raise ValueError(
             f"{path}: {broken!r} holds NaN or infinity as {dtype}; the checkpoint was not written"
         )
-    content = save(weights, metadata={"format": "pt", METADATA_KEY: metadata.to_json()})
+    metadata = dataclasses.replace(metadata, golden=_golden(network, weights))
+    # One entry alone: safetensors writes several in an order that changes from call to call.
+    content = save(weights, metadata={METADATA_KEY: metadata.to_json()})
     with replacing(path) as partial:
         partial.write_bytes(content)
     return metadata
@@ -81,18 +85,14 @@ def load_checkpoint(
         CheckpointError: The file is missing or damaged, does not fit its own description, or was trained with
             other foundation weights.
     """
-    with open_checkpoint(path) as (file, metadata):
-        file.seek(0)
-        content = file.read()
+    with open_checkpoint(path, "pt") as (handle, metadata):
+        weights = {name: handle.get_tensor(name) for name in handle.offset_keys()}
     try:
-        weights = load(content)
         network = build(
             metadata.config,
             foundation_weights="random" if metadata.storage.foundation else foundation_weights,
             backbone_weights="random",
         )
-    except SafetensorError as error:
-        raise CheckpointError(path, f"its tensors cannot be read: {error}") from error
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(path, f"the network that it describes cannot be built: {error}") from error
     if not metadata.storage.train_only_heads:
@@ -101,6 +101,13 @@ def load_checkpoint(
     network.load_state_dict(weights, strict=False)
     _check_foundation(path, network, metadata)
     return network.eval(), metadata
+
+
+def _golden(network: DepthNetwork, stored: Mapping[str, Tensor]) -> GoldenAnswer:
+    """Return the golden answer of the weights as they are stored, which may be rounded."""
+    rounded = copy.deepcopy(network).to("cpu")
+    rounded.load_state_dict(stored, strict=False)
+    return rounded.deployed().golden_answer()
 
 
 def stored_dtype(tensor: Tensor, storage: Storage) -> torch.dtype:

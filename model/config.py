@@ -5,7 +5,7 @@ module knows no tensors and imports no torch, so that a service can read a check
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Role = Literal["teacher", "student"]
@@ -98,49 +98,6 @@ class ModelConfig:
                 f"aggregation_width is {self.aggregation_width}; "
                 f"expected a multiple of aggregation_heads, {self.aggregation_heads}"
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types that :meth:`from_json` reads back to an equal configuration."""
-        plain = asdict(self)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()} | {
-            "foundation": None if self.foundation is None else _plain(asdict(self.foundation))
-        }
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "ModelConfig":
-        """Rebuild a configuration.
-
-        Raises:
-            ValueError: A field is unknown, missing or out of range; the message names it.
-        """
-        foundation = plain.get("foundation")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
-        if foundation is not None:
-            values["foundation"] = FoundationConfig(
-                **_known(
-                    FoundationConfig,
-                    {k: tuple(v) if isinstance(v, list) else v for k, v in foundation.items()},
-                )
-            )
-        return cls(**_known(cls, values))
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
-def _known(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Pass values on, refusing names that the record does not have and naming those it misses."""
-    names = {field.name for field in fields(record)}
-    if unknown := sorted(set(values) - names):
-        raise ValueError(
-            f"{record.__name__} has no field {', '.join(unknown)}; expected {', '.join(sorted(names))}"
-        )
-    try:
-        record(**values)
-    except TypeError as error:
-        raise ValueError(f"{record.__name__}: {error}") from None
-    return dict(values)
 
 
 _TINY = "mobilenetv3_small_050"

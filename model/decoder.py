@@ -1,7 +1,4 @@
-"""The decoder: feature pyramid -> disparity at four scales, features to imitate, distance-category logits.
-
-It does not know whether the pyramid carries semantics.
-"""
+"""The decoder: feature pyramid -> disparity at four scales, features to imitate, distance-category logits."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.disparity import disparity_to_sigmoid, sigmoid_to_disparity
+from model.disparity import depth_to_disparity, disparity_to_sigmoid, sigmoid_to_disparity
 from model.geometry import FeaturePyramid
 
 STAGE_STRIDES = (16, 8, 4, 2, 1)
@@ -24,7 +21,7 @@ _INITIAL_DEPTH = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class DepthOutput:
-    """What a network answers in training."""
+    """What a network returns in training."""
 
     disparities: tuple[Float[Tensor, "batch 1 _height _width"], ...]
     """1/depth in 1/unit, at strides 1, 2, 4 and 8; only the first where the network is deployed."""
@@ -94,7 +91,7 @@ class DepthDecoder(nn.Module):
     def _disparity_head(self, channels: int) -> nn.Conv2d:
         """A head that starts at one depth everywhere: its gradients are then sane from the first step."""
         head = nn.Conv2d(channels, 1, kernel_size=3, padding=1)
-        share = disparity_to_sigmoid(1.0 / _INITIAL_DEPTH, self.min_depth, self.max_depth)
+        share = disparity_to_sigmoid(depth_to_disparity(_INITIAL_DEPTH), self.min_depth, self.max_depth)
         share = min(max(share, 1e-3), 1 - 1e-3)
         nn.init.normal_(head.weight, std=1e-3)
         _fill_bias(head, math.log(share / (1 - share)))
@@ -118,7 +115,10 @@ class DepthDecoder(nn.Module):
     def _disparity(
         self, head: nn.Module, features: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch 1 height width"]:
-        return sigmoid_to_disparity(torch.sigmoid(head(features).float()), self.min_depth, self.max_depth)
+        # bfloat16 has 91 values between 8 and 60 m, so the head works in its weights' own precision.
+        with torch.autocast(features.device.type, enabled=False):
+            share = torch.sigmoid(head(features.to(next(head.parameters()).dtype)).float())
+        return sigmoid_to_disparity(share, self.min_depth, self.max_depth)
 
     def drop_training_heads(self) -> None:
         """Keep only what a deployed network computes: disparity at full resolution."""

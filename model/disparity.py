@@ -1,7 +1,7 @@
 """Disparity and depth: the only place where the unit changes.
 
 *Disparity* is 1/depth, in 1/unit; never pixels. The functions are plain arithmetic, so they serve numpy
-arrays and torch tensors alike. This module does not know what the unit is: a checkpoint's scale does.
+arrays and torch tensors alike. What the unit is, a checkpoint's scale says.
 """
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -19,9 +19,9 @@ class _Arithmetic(Protocol):
 Values = TypeVar("Values", bound=_Arithmetic)
 
 
-def disparity_to_depth(disparity: Values) -> Values:
-    """Return 1 / disparity. Disparity must be positive, as every network's output is."""
-    depth: Values = 1.0 / disparity
+def disparity_to_depth(disparity: Values, scale: float = 1.0) -> Values:
+    """Return scale / disparity. Disparity must be positive, as every network's output is."""
+    depth: Values = scale / disparity
     return depth
 
 
@@ -37,13 +37,13 @@ def sigmoid_to_disparity(sigmoid: Values, min_depth: float, max_depth: float) ->
     ``1/max + (1/min - 1/max) * s`` (Godard et al., "Digging into Self-Supervised Monocular Depth
     Estimation", ICCV 2019, section 3): 0 is the farthest depth, 1 the nearest.
     """
-    farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
+    farthest, nearest = depth_to_disparity(max_depth), depth_to_disparity(min_depth)
     disparity: Values = sigmoid * (nearest - farthest) + farthest
     return disparity
 
 
 def disparity_to_sigmoid(disparity: Values, min_depth: float, max_depth: float) -> Values:
     """Invert :func:`sigmoid_to_disparity`."""
-    farthest, nearest = 1.0 / max_depth, 1.0 / min_depth
+    farthest, nearest = depth_to_disparity(max_depth), depth_to_disparity(min_depth)
     sigmoid: Values = (disparity + -farthest) * (1.0 / (nearest - farthest))
     return sigmoid

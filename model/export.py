@@ -2,27 +2,33 @@
 
     depth-export CHECKPOINT --format openvino --uint8-input
 
-The batch is dynamic, the image size fixed. It does not know who runs the export; `model.exported` reads it.
+The batch is dynamic, the image size fixed. `model.exported` reads it.
 """
 
 import argparse
+import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("exporting needs torch: pip install 'vfm-depth[torch]'") from error
 
 from model.atomic import replacing
 from model.checkpoint import load_checkpoint
+from model.checksums import SUMS_SUFFIX, write_checksums
+from model.commands import ending_with_its_reader
 from model.exported import EXPORT_KEY, INPUT_NAME, OUTPUT_NAME, ExportDescription, ExportedNetwork, describe
 from model.lean import lean
-from model.metadata import CheckpointError, file_sha256
+from model.metadata import CheckpointError, contents_sha256
 from model.network import DeployedNet, DepthNetwork
 
 log = logging.getLogger(__name__)
@@ -68,7 +74,7 @@ def export_onnx(network: DepthNetwork, path: Path, description: ExportDescriptio
     Args:
         network: As loaded or trained; what is exported is its deployed form.
         path: Ends in `.onnx`.
-        description: Which input to export for; written into the file's metadata.
+        description: Which input to export for; written into the file's metadata, with the golden answer.
 
     Raises:
         ValueError: The description is of another network, or asks for what ONNX files here cannot hold.
@@ -76,8 +82,10 @@ def export_onnx(network: DepthNetwork, path: Path, description: ExportDescriptio
     """
     if path.suffix != ".onnx" or description.half_weights:
         raise ValueError(f"{path}: an ONNX file ends in .onnx and holds float32 weights")
+    deployed = _deployed(network, description)
+    description = dataclasses.replace(description, golden=deployed.golden_answer())
     program = torch.onnx.export(
-        _trace(network, description),
+        _trace(deployed, description),
         input_names=[INPUT_NAME],
         output_names=[OUTPUT_NAME],
         opset_version=ONNX_OPSET,
@@ -85,9 +93,23 @@ def export_onnx(network: DepthNetwork, path: Path, description: ExportDescriptio
         verbose=False,
     )
     assert program is not None  # it is only without dynamo
+    _forget_tracing(program.model)
     program.model.metadata_props[EXPORT_KEY] = description.to_json()
     with replacing(path) as partial:
         program.save(partial, external_data=False)
+
+
+def _forget_tracing(model: Any) -> None:
+    """Take away what torch notes of the program that it traced: stack traces, with paths of this machine."""
+    for graph in (model.graph, *model.functions.values()):
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *getattr(graph, "initializers", {}).values()):
+            value.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
 
 
 def export_openvino(network: DepthNetwork, path: Path, description: ExportDescription) -> None:
@@ -96,7 +118,8 @@ def export_openvino(network: DepthNetwork, path: Path, description: ExportDescri
     Args:
         network: As loaded or trained; what is exported is its deployed form.
         path: Ends in `.xml`.
-        description: Which input to export for, and whether to halve the weights; written into the rt_info.
+        description: Which input to export for, and whether to halve the weights; written into the rt_info,
+            with the golden answer.
 
     Raises:
         ValueError: The description is of another network, or the path ends otherwise.
@@ -105,7 +128,9 @@ def export_openvino(network: DepthNetwork, path: Path, description: ExportDescri
 
     if path.suffix != ".xml":
         raise ValueError(f"{path}: an OpenVINO IR ends in .xml")
-    converted = openvino.convert_model(_trace(network, description, lean))
+    deployed = _deployed(network, description)
+    description = dataclasses.replace(description, golden=deployed.golden_answer())
+    converted = openvino.convert_model(_trace(lean(deployed), description))
     shape = list(_example(description).shape)
     converted.reshape([-1 if description.batch is None else description.batch, *shape[1:]])
     converted.inputs[0].get_tensor().set_names({INPUT_NAME})
@@ -115,10 +140,10 @@ def export_openvino(network: DepthNetwork, path: Path, description: ExportDescri
 
 
 def save_ir(network: Any, path: Path, *, half_weights: bool) -> None:
-    """Write an `openvino.Model` to `path` and to the `.bin` beside it.
+    """Write an `openvino.Model` to `path`, to the `.bin` beside it, and both checksums to the `.sha256`.
 
-    Two files cannot be replaced in one step: the old `.xml` goes first and the new one comes last, so that a
-    reader finds a whole export or none.
+    Three files cannot be replaced in one step: the old `.xml` goes first and the new one comes last, so that
+    a reader finds a whole export or none.
     """
     import openvino
 
@@ -126,8 +151,9 @@ def save_ir(network: Any, path: Path, *, half_weights: bool) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as folder:
         written = Path(folder) / path.name
         openvino.save_model(network, written, compress_to_fp16=half_weights)
+        write_checksums(written.with_suffix(SUMS_SUFFIX), [written.with_suffix(".bin"), written])
         path.unlink(missing_ok=True)
-        for suffix in (".bin", ".xml"):
+        for suffix in (".bin", SUMS_SUFFIX, ".xml"):
             with replacing(path.with_suffix(suffix)) as partial:
                 written.with_suffix(suffix).replace(partial)
 
@@ -161,14 +187,13 @@ def _example(description: ExportDescription) -> Tensor:
     return torch.zeros((batch, 3, height, width))
 
 
-def _trace(
-    network: DepthNetwork,
-    description: ExportDescription,
-    rewrite: Callable[[DeployedNet], DeployedNet] = lambda deployed: deployed,
-) -> torch.export.ExportedProgram:
+def _deployed(network: DepthNetwork, description: ExportDescription) -> DeployedNet:
     if description.checkpoint.config != network.config:
         raise ValueError("the description's configuration is not the network's")
-    deployed = rewrite(network.deployed(height=description.height, width=description.width))
+    return network.deployed(height=description.height, width=description.width)
+
+
+def _trace(deployed: DeployedNet, description: ExportDescription) -> torch.export.ExportedProgram:
     batch: Any = torch.export.Dim("batch", min=1) if description.batch is None else None
     return torch.export.export(
         Uint8Network(deployed) if description.uint8_input else deployed,
@@ -177,6 +202,7 @@ def _trace(
     )
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Run `depth-export`."""
     parser = argparse.ArgumentParser(prog="depth-export", description=__doc__.split("\n")[0])
@@ -204,7 +230,7 @@ def _export(arguments: argparse.Namespace) -> None:
     )
     description = describe(
         metadata,
-        checkpoint_sha256=file_sha256(arguments.checkpoint),
+        checkpoint_sha256=contents_sha256(arguments.checkpoint),
         height=arguments.height,
         width=arguments.width,
         batch=arguments.batch,

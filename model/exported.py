@@ -1,11 +1,11 @@
-"""An exported network as its users meet it: what it says of itself, and its answers, without torch.
+"""An exported network: its description and its disparity, without torch.
 
-Exports are an OpenVINO IR (`.xml` beside `.bin`) or an ONNX file. This module does not know how they are
-made.
+Exports are an OpenVINO IR (`.xml` beside `.bin`) or an ONNX file.
 """
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from model.golden import GoldenAnswer
 from model.metadata import CheckpointMetadata
 from model.records import read_record
 
@@ -30,7 +31,7 @@ class ExportDescription:
     checkpoint: CheckpointMetadata
     """Of the network that was exported."""
     checkpoint_sha256: str | None = None
-    """Of the file that it came from; None where it was exported from memory."""
+    """`model.metadata.contents_sha256` of the checkpoint; None where it was exported from memory."""
     height: int
     """Of the input in pixels, which may differ from the configuration's."""
     width: int
@@ -40,6 +41,8 @@ class ExportDescription:
     """True: uint8 RGB, (batch, height, width, 3). False: float32 RGB in [0, 1], (batch, 3, height, width)."""
     half_weights: bool = False
     """True where weights are stored as float16."""
+    golden: GoldenAnswer | None = None
+    """What the plain network returns for the drawn image at this size; filled in by what writes exports."""
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
@@ -98,7 +101,7 @@ class ExportedNetwork:
     Args:
         path: `.onnx` for ONNX Runtime, `.xml` for OpenVINO.
         precision: In which OpenVINO computes; ONNX Runtime always computes in float32.
-        threads: As many as the runtime likes where None.
+        threads: As many as this process may use processors where None.
 
     Raises:
         ValueError: It is not an export of ours.
@@ -123,6 +126,16 @@ class ExportedNetwork:
         return self._run(batch)
 
 
+def openvino_hints(precision: str, threads: int | None) -> dict[str, Any]:
+    """Return how OpenVINO compiles a network for a CPU: in `float32` or `bfloat16`, on so many threads."""
+    hints: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        # Pinned, one-thread networks of all processes share the first core, whatever else is idle.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return hints if threads is None else {**hints, "INFERENCE_NUM_THREADS": threads}
+
+
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -131,11 +144,9 @@ def _open_openvino(path: Path, precision: str, threads: int | None) -> tuple[Exp
 
     core = openvino.Core()
     network = core.read_model(path)
-    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32"}
-    if threads is not None:
-        hints["INFERENCE_NUM_THREADS"] = threads
     description = ExportDescription.of_openvino(network)
-    request = core.compile_model(network, "CPU", hints).create_infer_request()
+    compiled = core.compile_model(network, "CPU", openvino_hints(precision, threads))
+    request = compiled.create_infer_request()
 
     def run(batch: np.ndarray) -> np.ndarray:
         disparity: np.ndarray = request.infer([batch])[0].copy()
@@ -148,7 +159,8 @@ def _open_onnx(path: Path, threads: int | None) -> tuple[ExportDescription, Run]
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    # Stated: threads of the runtime's own number are pinned, to processors that this process may not use.
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     properties = session.get_modelmeta().custom_metadata_map
     if EXPORT_KEY not in properties:

@@ -1,7 +1,7 @@
 """The frozen vision foundation model: image -> four grids of tokens that carry semantics.
 
 It is never trained: its output is a pure function of the image and its weights, so it may be computed once
-per frame and cached. This module does not know what the tokens are used for.
+per frame and cached.
 """
 
 from typing import Any, cast
@@ -24,6 +24,9 @@ TokenGrids = tuple[
 """One grid per chosen block, from the shallowest to the deepest."""
 
 
+_SETTING = "--foundation-weights, or in the service by DEPTH_FOUNDATION_WEIGHTS"
+
+
 class FoundationEncoder(nn.Module):
     """A timm vision transformer that stays frozen: no gradient, in evaluation mode for ever.
 
@@ -39,7 +42,9 @@ class FoundationEncoder(nn.Module):
 
     def __init__(self, config: FoundationConfig, weights: WeightsSource = "hub") -> None:
         super().__init__()
-        vit: Any = create_with_weights(config.name, weights, num_classes=0, dynamic_img_size=True)
+        vit: Any = create_with_weights(
+            config.name, weights, setting=_SETTING, num_classes=0, dynamic_img_size=True
+        )
         blocks = getattr(vit, "blocks", None)
         if blocks is None or not hasattr(vit, "forward_intermediates"):
             raise WeightsError(f"{config.name!r} is not a vision transformer with intermediate tokens")

@@ -1,7 +1,4 @@
-"""The geometric encoder: image -> feature pyramid, through any timm ``features_only`` backbone.
-
-It does not know what the features are decoded to.
-"""
+"""The geometric encoder: image -> feature pyramid, through any timm ``features_only`` backbone."""
 
 from typing import Any
 
@@ -35,7 +32,7 @@ class GeometricEncoder(nn.Module):
         options: dict[str, Any] = {"features_only": True}
         if config.backbone_padding is not None:
             options["pad_type"] = config.backbone_padding
-        backbone: Any = create_with_weights(config.backbone, weights, **options)
+        backbone: Any = create_with_weights(config.backbone, weights, setting="--backbone-weights", **options)
         strides = tuple(backbone.feature_info.reduction())
         if missing := sorted({4, 8, 16, STRIDE_MULTIPLE} - set(strides)):
             raise WeightsError(f"backbone {config.backbone!r} has strides {strides}; it lacks {missing}")

@@ -1,7 +1,7 @@
 """Turn uint8 images into the network's input, and its disparity into depth of the caller's size.
 
-One code for training, evaluation and serving, in numpy and OpenCV. It knows neither torch nor files: images
-are RGB arrays, and the networks normalise their input themselves.
+One code for training, evaluation and serving, in numpy and OpenCV. Images are RGB arrays, and the networks
+normalise their input themselves.
 """
 
 from collections.abc import Sequence
@@ -63,13 +63,35 @@ def disparity_to_depth_map(
     The resize comes first because a plane in space is linear in disparity over the image, not in depth: on
     the road, interpolated depth would bulge.
 
+    Zero or less is infinitely far, and like what is no number it has no depth: NaN.
+
     Raises:
-        ValueError: the map holds a value that is not positive and finite, for which there is no depth.
+        ValueError: the map holds no number at all.
     """
     lowest, highest = float(disparity.min()), float(disparity.max())
     if not (lowest > 0.0 and highest < np.inf):
-        raise ValueError(f"disparity must be positive and finite, not between {lowest} and {highest}")
+        return _depth_with_holes(disparity, height, width, scale)
     if disparity.shape == (height, width):
         return np.float32(scale) / disparity
     resized = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.divide(np.float32(scale), resized, out=resized)
+
+
+def _depth_with_holes(
+    disparity: Float32[np.ndarray, "rows columns"], height: int, width: int, scale: float
+) -> Float32[np.ndarray, "height width"]:
+    """Interpolate between pixels that have depth alone: no curtain hangs from a roof to the sky behind it."""
+    if not np.isfinite(disparity).any():
+        raise ValueError("disparity is NaN or infinite everywhere; expected positive numbers")
+    has_depth = (disparity > 0) & (disparity < np.inf)
+    known = np.where(has_depth, disparity, np.float32(0))
+    if disparity.shape == (height, width):
+        resized, kept = known, has_depth
+    else:
+        # A hole's edge takes the nearest depth beside it, so that it does not count where it is interpolated.
+        beside = np.where(has_depth, known, cv2.dilate(known, np.ones((3, 3), np.uint8)))
+        resized = cv2.resize(beside, (width, height), interpolation=cv2.INTER_LINEAR)
+        share = cv2.resize(has_depth.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        kept = share >= 0.5
+    resized[~kept] = np.nan
     return np.divide(np.float32(scale), resized, out=resized)

@@ -1,20 +1,20 @@
 """Print what a checkpoint is: `depth-info CHECKPOINT`, or `--json` for programs.
 
-Reads the header only, without torch. It does not know whether the weights are good: loading them does.
+Reads the header only, without torch: whether the weights are good shows when they are loaded.
 """
 
 import argparse
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.header import Header, read_header
-from model.metadata import Accuracy, CheckpointError, CheckpointMetadata, file_sha256, open_checkpoint
+from model.checksums import file_sha256
+from model.commands import ending_with_its_reader
+from model.metadata import Accuracy, CheckpointError, CheckpointMetadata, open_checkpoint
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -59,13 +59,21 @@ class CheckpointInfo:
         yield "depth", _scale(described)
         for row in described.accuracy or (None,):
             yield "accuracy", "not measured" if row is None else _accuracy(row)
+        for camera in described.cameras:
+            yield (
+                "camera",
+                f"{camera.name}: learned a horizontal field of view of {camera.fov_deg:.1f} degrees",
+            )
         yield "licence", described.licence or "not stated"
         yield "recipe", made.recipe
         yield "training", _training(described)
         for sequence in made.data:
             yield "data", sequence
         for parent in made.parents:
-            yield "parent", f"{parent.role} {parent.sha256}"
+            yield (
+                "parent",
+                f"{parent.role} {parent.sha256}" + (f", {parent.licence}" if parent.licence else ""),
+            )
         yield "commit", made.commit
         yield "notes", made.notes
         yield "sha256", self.sha256
@@ -77,29 +85,29 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: The file is missing, damaged or not a checkpoint.
     """
-    with open_checkpoint(path) as (file, metadata):
-        file.seek(0)
-        parameters = _parameters(read_header(file))
-        file_bytes = os.fstat(file.fileno()).st_size
+    with open_checkpoint(path) as (handle, metadata):
+        parameters = _parameters(handle)
     return CheckpointInfo(
         path=path,
         sha256=file_sha256(path),
-        file_bytes=file_bytes,
+        file_bytes=path.stat().st_size,
         parameters=parameters,
         metadata=metadata,
     )
 
 
-def _parameters(header: Header) -> int:
-    return sum(
-        math.prod(entry.shape) for name, entry in header.tensors.items() if not name.endswith(_STATISTICS)
-    )
+def _parameters(handle: Any) -> int:
+    names = (name for name in handle.offset_keys() if not name.endswith(_STATISTICS))
+    return sum(math.prod(handle.get_slice(name).get_shape()) for name in names)
 
 
 def _scale(metadata: CheckpointMetadata) -> str:
     if metadata.scale.unit == "relative":
-        return "relative: known up to an unknown factor"
-    return f"metres: {metadata.scale.factor:g} m per unit of the network's depth"
+        shift = " and an unknown shift of disparity" if metadata.scale.affine else ""
+        return f"relative: known up to an unknown factor{shift}"
+    known = metadata.scale.fy_per_height
+    lens = "no lens is noted" if known is None else f"for a lens of fy / height = {known:g}"
+    return f"metres: {metadata.scale.factor:g} m per unit of the network's depth, {lens}"
 
 
 def _training(metadata: CheckpointMetadata) -> str:
@@ -118,6 +126,7 @@ def _accuracy(row: Accuracy) -> str:
     )
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Run `depth-info`."""
     parser = argparse.ArgumentParser(prog="depth-info", description=__doc__.split("\n")[0])

@@ -2,7 +2,7 @@
 
 Doubling an image and convolving it reads every pixel four times over: nine taps meet four different pixels.
 Here each pixel is read once. It pays where convolutions are compiled (OpenVINO), not in torch, and it is
-tested to be the decoder that was trained. It does not know how exports are written.
+tested to be the decoder that was trained.
 """
 
 import copy
@@ -19,7 +19,7 @@ from model.geometry import FeaturePyramid
 from model.network import DeployedNet
 
 _BLOCK = 4
-"""The head answers blocks of 4x4 pixels: a convolution to one channel leaves processors idle."""
+"""The head returns blocks of 4x4 pixels: a convolution to one channel leaves processors idle."""
 
 # Row 2i + phase of a doubled image, seen through three taps, is two rows of the image: i - 1 and i in phase
 # 0, i and i + 1 in phase 1. Entry (tap of two, tap of three) says which of the three meet which of the two.
@@ -35,7 +35,7 @@ def lean(network: DeployedNet) -> DeployedNet:
 
 
 class LeanDecoder(nn.Module):
-    """Answers a deployed decoder's disparity, and no features.
+    """Returns a deployed decoder's disparity, and no features.
 
     Args:
         decoder: Without train-only heads.
@@ -65,7 +65,7 @@ class LeanStage(nn.Module):
 
     The skip connection, which is not doubled, has a convolution of its own; the sum of both is what one
     convolution makes of both side by side. A transposed convolution would be the same in one operation, but
-    OpenVINO's answer then depends on how many threads share an image, and so on who else is in the batch.
+    OpenVINO's output then depends on how many threads share an image, and so on who else is in the batch.
     """
 
     def __init__(self, stage: DecoderStage) -> None:
@@ -99,7 +99,7 @@ class LeanLastStage(nn.Module):
 
     There is no skip connection at full resolution. So the four phases of the doubled image (even or odd
     rows, even or odd columns) each are a convolution of two taps by two, and none is ever put in its place:
-    the head reads them where they are, and answers a block of pixels at once.
+    the head reads them where they are, and returns a block of pixels at once.
     """
 
     def __init__(self, stage: DecoderStage, head: nn.Module) -> None:
@@ -122,7 +122,7 @@ class LeanLastStage(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch _channels height width"]
     ) -> Float[Tensor, "batch 1 2*height 2*width"]:
-        """Return what the head answers at half the stride."""
+        """Return the head's output at half the stride."""
         features = functional.elu(self.before(features))
         blocks: Tensor | None = None
         for number, (phase, head) in enumerate(zip(self.phases, self.heads, strict=True)):
@@ -169,7 +169,7 @@ def _beside(
 def _block_kernel(
     weight: Float[Tensor, "1 channels 3 3"],
 ) -> Float[Tensor, "pixels channels 6 6"]:
-    """Return the kernel that answers the pixels of a block as channels, from the block and a pixel around."""
+    """Return the kernel that gives the pixels of a block as channels, from the block and a pixel around."""
     kernel = weight.new_zeros(_BLOCK**2, weight.shape[1], _BLOCK + 2, _BLOCK + 2)
     for pixel in range(_BLOCK**2):
         row, column = divmod(pixel, _BLOCK)

@@ -1,20 +1,23 @@
 """TeacherNet and StudentNet, composed from the parts by :func:`build`, and what remains of them in service.
 
-Networks take RGB in [0, 1] at any size whose sides are multiples of 32 and answer disparity, 1/depth, in the
-network's own unit. This module does not know losses, files or images of other sizes.
+Networks take RGB in [0, 1] at any size whose sides are multiples of 32 and return disparity, 1/depth, in
+the network's own unit.
 """
 
 import copy
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.aggregation import GeometricSemanticAggregation
 from model.config import STRIDE_MULTIPLE, ModelConfig
 from model.decoder import DepthDecoder, DepthOutput
+from model.drawing import drawn_image, golden_answer
 from model.foundation import FoundationEncoder, TokenGrids
 from model.geometry import GeometricEncoder
+from model.golden import GoldenAnswer
 from model.weights import WeightsSource
 
 FOUNDATION_PREFIX = "foundation."
@@ -68,6 +71,15 @@ class TeacherNet(DepthNetwork):
         super().__init__(config, geometry, decoder)
         self.foundation = foundation
         self.aggregation = aggregation
+        if foundation is not None and aggregation is not None:
+            grid = foundation.token_grid(config.height, config.width)
+            aggregation.fix_size(config.height, config.width, grid)
+
+    def fix_size(self, height: int, width: int) -> None:
+        """Settle on one image size: whatever depends on it alone is computed now, and not in every pass."""
+        if self.foundation is not None and self.aggregation is not None:
+            self.foundation.fix_size(height, width)
+            self.aggregation.fix_size(height, width, self.foundation.token_grid(height, width))
 
     def forward(
         self, image: Float[Tensor, "batch 3 height width"], tokens: TokenGrids | None = None
@@ -98,9 +110,8 @@ class DeployedNet(nn.Module):
         network = copy.deepcopy(trained)
         network.decoder.drop_training_heads()
         self.config = config
-        foundation = getattr(network, "foundation", None)
-        if isinstance(foundation, FoundationEncoder):
-            foundation.fix_size(config.height, config.width)
+        if isinstance(network, TeacherNet):
+            network.fix_size(config.height, config.width)
         self.network = network
         self.requires_grad_(False)
         self.eval()
@@ -109,6 +120,17 @@ class DeployedNet(nn.Module):
         """Return disparity, 1/depth in 1/unit, of RGB images in [0, 1]."""
         output: DepthOutput = self.network(image)
         return output.disparity[:, 0]
+
+    def golden_answer(self) -> GoldenAnswer:
+        """Return its answer to the drawn image; the golden one, as long as it is on a CPU and in float32.
+
+        Raises:
+            GoldenError: NaN, infinity, or zeros alone.
+        """
+        drawn = torch.from_numpy(drawn_image(self.config.height, self.config.width))
+        with torch.inference_mode():
+            disparity: Tensor = self(drawn.permute(2, 0, 1)[None].float() / 255)
+        return golden_answer(disparity[0].numpy())
 
 
 def build(

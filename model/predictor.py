@@ -1,7 +1,4 @@
-"""Images in, depth out: the plain eager network that every other backend is held to.
-
-It does not know files of images, encodings of depth, or other requests.
-"""
+"""Images in, depth out: the plain eager network that every other backend is held to."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +19,7 @@ RELATIVE = DepthScale()
 
 
 class Predictor:
-    """A network made ready to answer depth for uint8 images of any size.
+    """A network that returns depth for uint8 images of any size.
 
     Args:
         network: Copied as it is deployed, so that training may go on with the original.

@@ -1,9 +1,7 @@
-"""Plain JSON values into frozen dataclasses, every field checked against its annotation.
-
-It knows no record in particular, and only the annotations that our records use.
-"""
+"""Plain JSON values into frozen dataclasses, every field checked against its annotation."""
 
 import dataclasses
+import difflib
 import math
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -26,7 +24,9 @@ def read_record(kind: type[Record], value: object, where: str) -> Record:
         raise ValueError(f"{where} must be an object, not {_shown(value)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(value) - set(fields)):
-        raise ValueError(f"{where} has no field {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+        near = difflib.get_close_matches(unknown[0], fields, n=1)
+        meant = f"; did you mean {near[0]!r}? It has " if near else "; it has "
+        raise ValueError(f"{where} has no field {unknown[0]!r}{meant}{', '.join(sorted(fields))}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in value:

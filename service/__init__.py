@@ -1,1 +1,1 @@
-"""The counter: depth over HTTP and gRPC, from images and from live video."""
+"""The depth service: depth maps over HTTP and gRPC, from images and from live video."""

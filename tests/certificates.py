@@ -14,7 +14,7 @@ class Authority:
         self._openssl("req", "-x509", "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.certificate)
 
     def sign(self, name: str) -> tuple[Path, Path]:
-        """Answer a certificate for this machine, and its key."""
+        """Return a certificate for this machine, and its key."""
         certificate, key, request = (self._folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
         names = self._folder / "names"
         names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")

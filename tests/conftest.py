@@ -17,5 +17,5 @@ install_import_hook(
 )
 
 # No deadline, because a busy machine is no failure; in CI the same cases every time.
-settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
-settings.load_profile("house")
+settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.load_profile("here")

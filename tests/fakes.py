@@ -2,8 +2,16 @@
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+
+from service.scheduling.admission import Job, Ticket
+from service.scheduling.cost import Cost
+from service.scheduling.turns import Turns
+
+_numbers = count()
 
 
 @dataclass(order=True)
@@ -86,3 +94,24 @@ class TenfoldDevice:
         if self.poison & set(items):
             raise ValueError(f"poison among {items}")
         return [10 * item for item in items]
+
+
+class Nothing:
+    """A queue of no devices, for tickets of which only the order matters."""
+
+    cost = trust = Cost({1: 1.0})
+    max_batch = max_items = devices = 1
+    waiting = 0
+
+    def free_in_s(self) -> float:
+        return 0.0
+
+
+def ticket(turn: float = 0, jobs: int = 0) -> Ticket:
+    """A ticket for the batcher or the pool alone: by its turn, then in the order in which it was made."""
+    turns = Turns()
+    mine = turns.ask("", "", 0, 1.0, 0.0, 0.0)
+    turns.enter(mine)
+    mine.number = next(_numbers)
+    mine.move(turn)
+    return Ticket(turns, mine, Nothing(), [Job(Cost({1: 1.0}), 1.0, 1.0) for _ in range(jobs)], math.inf)

@@ -1,4 +1,6 @@
-"""The workshop: unlabelled video in, checkpoints out, and what they are worth measured.
+"""Training: unlabelled video in, checkpoints out, and the measure of what they are worth."""
 
-It does not know the service.
-"""
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ModuleNotFoundError("training needs torch: pip install 'vfm-depth[training]'")

@@ -14,10 +14,11 @@ from typing import Any, Literal
 from model.config import ModelConfig, preset
 from model.weights import WeightsSource
 from training.data.augment import AugmentConfig
-from training.intrinsics import IntrinsicsConfig
+from training.data.sources import SourceError, without_places
 from training.losses.config import LossesConfig
-from training.pose import PoseConfig
-from training.teacher import TeacherConfig
+from training.networks.intrinsics import IntrinsicsConfig
+from training.networks.pose import PoseConfig
+from training.networks.teacher import TeacherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,17 @@ class BatchConfig:
     size: int = 4
     """Samples in one pass, of all processes together; accumulation multiplies it."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    canonical_fy_per_height: float | None = None
+    """The vertical focal length over the image's height of a lens that all metres are brought to: lets one
+    network learn from several lenses, and from crops that zoom. KITTI's is 1.92. None: metres stay as they
+    are."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"batch.size is {self.size}; expected at least 1")
+        lens = self.canonical_fy_per_height
+        if lens is not None and not 0 < lens < float("inf"):
+            raise ValueError(f"batch.canonical_fy_per_height is {lens}; expected more than 0, such as 1.92")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +163,7 @@ class TrainConfig:
         if self.teacher is not None and self.model.role != "student":
             raise ValueError(f"teacher is {self.teacher}, but model.role is {self.model.role!r}")
         augment = self.batch.augment
-        if self.intrinsics.learn and self.intrinsics.principal_point and (augment.flip or augment.crop):
+        if self.intrinsics.principal_point and (augment.flip or augment.crop):
             raise ValueError(
                 "intrinsics.principal_point is True: one point is learned for all samples, and mirrored or "
                 "cropped ones have another; expected batch.augment.flip 0 and batch.augment.crop 0"
@@ -179,16 +187,38 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say in a line each which settings differ, with their old and new values.
 
     A setting that did not exist before is taken to have had its default, and contents that nobody noted to
-    have been what they are.
+    have been what they are. A file, or data, may have moved where its contents were noted and are the same.
     """
     unnoted = {name: value for name, value in now.items() if name.endswith(CONTENTS)}
     then = {**decisive(TrainConfig()), **unnoted, **before}
     missing = "(not there)"
     return [
-        f"{name}: was {then.get(name, missing)!r}, is now {now.get(name, missing)!r}"
+        f"{name}: {_change(then.get(name, missing), now.get(name, missing))}"
         for name in sorted({*before, *now})
-        if then.get(name, missing) != now.get(name, missing)
+        if then.get(name, missing) != now.get(name, missing) and not _moved(name, before, now)
     ]
+
+
+def _change(before: Any, now: Any) -> str:
+    """Say how a value changed; of two lists, by those elements alone that are not in both."""
+    if isinstance(before, list) and isinstance(now, list):
+        gone, new = [one for one in before if one not in now], [one for one in now if one not in before]
+        if gone or new:
+            return f"was {gone!r}, is now {new!r}" + (", beside others" if len(gone) < len(before) else "")
+    return f"was {before!r}, is now {now!r}"
+
+
+def _moved(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether a setting names the same contents in another place."""
+    noted = [f"{one}{CONTENTS}" for one in (("data", "files") if name == "data" else (name,))]
+    if not all(one in before and before[one] == now.get(one) for one in noted):
+        return False
+    if name != "data":
+        return bool(now.get(name))
+    try:
+        return without_places(before[name]) == without_places(now[name])
+    except SourceError:
+        return False
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,12 @@
 """Backproject, project, warp: what another camera would have seen, given disparity and the move between them.
 
-The pixel convention of the whole project, held by a test: the centre of the pixel in row i and column j is at
-(j + 0.5, i + 0.5), so an image reaches from 0 to its width and height whatever its resolution, and every
-resampling has ``align_corners=False``. Camera axes are x right, y down, z forward; ``source_T_target`` moves
-points from the target's camera into the source's. This module does not know losses, or who knows the pose.
+The pixel convention of the whole project, held by a test: the centre of the pixel in row i and column j is
+at (j + 0.5, i + 0.5), so an image reaches from 0 to its width and height whatever its resolution, and every
+resampling has ``align_corners=False``. Camera axes are x right, y down, z forward; ``source_T_target``
+moves points from the target's camera into the source's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,11 +46,31 @@ def pixel_centres(
     return x, y
 
 
+def constant(values: Sequence[Sequence[float]], like: Float[Tensor, "*any"]) -> Float[Tensor, "rows columns"]:
+    """Return a small matrix that is made on the device of `like`.
+
+    `torch.tensor` copies its values there: the host waits until the device has done all that was queued.
+    """
+    made = like.new_zeros(len(values), len(values[0]))
+    for row, numbers in zip(made, values, strict=True):
+        for place, number in zip(row, numbers, strict=True):
+            if number:
+                place.fill_(number)
+    return made
+
+
+def invert_intrinsics(intrinsics: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+    """Return the inverse matrices; unlike `torch.linalg.inv`, without waiting to hear that there are any."""
+    inverse: Float[Tensor, "batch 3 3"] = torch.linalg.inv_ex(intrinsics).inverse
+    return inverse
+
+
 def resize_intrinsics(
     intrinsics: Float[Tensor, "batch 3 3"], scale_x: float, scale_y: float
 ) -> Float[Tensor, "batch 3 3"]:
     """Return the intrinsics of an image resized by these factors; pixel centres at +0.5 make it exact."""
-    return intrinsics * intrinsics.new_tensor([scale_x, scale_y, 1.0])[:, None]
+    across, down, last = intrinsics.unbind(dim=1)
+    return torch.stack((across * scale_x, down * scale_y, last), dim=1)
 
 
 def backproject(
@@ -64,7 +85,7 @@ def pixel_rays(
     intrinsics: Float[Tensor, "batch 3 3"], height: int, width: int
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the point at depth 1 behind each pixel."""
-    return _over_pixels(torch.linalg.inv(intrinsics), height, width)
+    return _over_pixels(invert_intrinsics(intrinsics), height, width)
 
 
 def project(
@@ -95,10 +116,10 @@ def sampling_grid(
     rotation, translation = source_T_target[..., :3, :3], source_T_target[..., :3, 3]
     eye = torch.eye(3, dtype=disparity.dtype, device=disparity.device)
     # I + K (R - I) K^-1 rather than K R K^-1: without rotation it is the identity to the last bit.
-    turn = eye + intrinsics[:, None] @ (rotation - eye) @ torch.linalg.inv(intrinsics)[:, None]
+    turn = eye + intrinsics[:, None] @ (rotation - eye) @ invert_intrinsics(intrinsics)[:, None]
     shift = (intrinsics[:, None] @ translation[..., None]).squeeze(-1)
     # Pixels -> -1 to 1 is one more matrix, so it is free.
-    to_unit = disparity.new_tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+    to_unit = constant([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]], disparity)
     turned = _over_pixels((to_unit @ turn).flatten(0, 1), height, width)
     x, y, z = turned.reshape(*source_T_target.shape[:2], 3, height, width).unbind(dim=2)
     shift_x, shift_y, shift_z = (shift @ to_unit.T)[..., None, None].unbind(dim=2)

@@ -15,20 +15,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import processor
-from benchmarks.rivals.cells import Cell, append, plan, quick_plan, read_outcomes, undisturbed
-from benchmarks.rivals.contenders import ARMS, NAMES, RIVALS, Contender
+from benchmarks.rivals.cells import (
+    Cell,
+    append,
+    plan,
+    quick_plan,
+    read_last,
+    read_outcomes,
+    read_sweeps,
+    undisturbed,
+)
+from benchmarks.rivals.contenders import ARMS, NAMES, RIVALS, WORKERS, Contender
 from benchmarks.rivals.environments import CACHE, HERE, ROOT, make, versions
-from benchmarks.rivals.limit import cores, measure_limit
+from benchmarks.rivals.in_process import cores, measure_in_process
 from benchmarks.rivals.load import Pace
 from benchmarks.rivals.measure import Bench
 from benchmarks.rivals.photographs import PAYLOADS, photographs
 from benchmarks.rivals.report import write_report
+from service.backends.openvino import computes_in_bfloat16
 
 RESULTS = HERE / "results.jsonl"
 _ATTEMPTS = 2
@@ -36,19 +47,24 @@ _ATTEMPTS = 2
 QUICK_PACE = Pace(warm_s=0.3, measure_s=1.0)
 
 
-def grouped(cells: Sequence[Cell], round_: int) -> list[tuple[Contender, list[Cell]]]:
-    """Group cells by server and engine; each round begins with another one."""
+SWEEP_PACE = Pace(warm_s=0.7, measure_s=5.0)
+
+
+def grouped(
+    cells: Sequence[Cell], round_: int, best: Mapping[tuple[str, str], int]
+) -> list[tuple[Contender, list[Cell]]]:
+    """Group cells by server and engine, with the best number of workers; each round begins with another."""
     ordered = sorted(cells, key=lambda cell: (ARMS.index(cell.arm), NAMES.index(cell.server)))
     groups = [
-        (Contender(name=server, arm=arm), list(each))
+        (Contender(name=server, arm=arm, workers=best.get((server, arm), 1)), list(each))
         for (arm, server), each in groupby(ordered, key=lambda cell: (cell.arm, cell.server))
     ]
     start = (round_ * len(groups)) // 3 % len(groups)
     return groups[start:] + groups[:start]
 
 
-def setting(servers: Sequence[str]) -> dict[str, object]:
-    """Return on what, with what and by which command it is measured."""
+def setting(servers: Sequence[str], before: Mapping[str, Any]) -> dict[str, object]:
+    """Return on what, with what and at which commit it is measured; of other servers what was said before."""
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
     return {
@@ -57,37 +73,65 @@ def setting(servers: Sequence[str]) -> dict[str, object]:
         "kernel": os.uname().release,
         "python": sys.version.split()[0],
         "commit": commit,
-        "versions": {name: versions(name) for name in servers},
+        "precision": "bfloat16" if computes_in_bfloat16() else "float32",
+        "versions": {**before.get("versions", {}), **{name: versions(name) for name in servers}},
     }
 
 
 def measure_all(arguments: argparse.Namespace, results: Path) -> None:
     """Measure whatever is not there yet."""
     pace = QUICK_PACE if arguments.quick else Pace()
+    if arguments.seconds is not None:
+        pace = replace(pace, measure_s=arguments.seconds)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
     bench = Bench(CACHE, pace)
     cells = list((quick_plan if arguments.quick else plan)(arguments.servers))
     cells = [cell for cell in cells if cell.arm in arguments.arms]
-    append(results, json.dumps({"setting": setting(NAMES)}))
-    for round_ in range(1 if arguments.quick else arguments.rounds):
+    append(results, json.dumps({"setting": setting(arguments.servers, read_last(results, "setting"))}))
+    best = sweep(cells, results, QUICK_PACE if arguments.quick else SWEEP_PACE)
+    for round_ in range(rounds):
         there = undisturbed(read_outcomes(results), round_, cores())
-        for contender, group in grouped(cells, round_):
+        for contender, group in grouped(cells, round_, best):
             missing = [cell for cell in group if cell not in there]
             # Right beside what it is compared with: a machine of others' may be slower an hour later.
             if missing and (contender.name, contender.arm) == ("ours", "openvino"):
-                _measure_limits(round_, results, 2.0 if arguments.quick else 6.0)
+                _measure_in_process(round_, results, 2.0 if arguments.quick else 6.0)
             for _ in range(_ATTEMPTS):
                 if missing:
                     missing = _measure_group(bench, contender, missing, round_, results)
 
 
-def _measure_limits(round_: int, results: Path, seconds: float) -> None:
-    limits = {}
+def sweep(cells: Sequence[Cell], results: Path, pace: Pace) -> dict[tuple[str, str], int]:
+    """Try each rival with each number of workers, unless that was done; return the best by rival and engine.
+
+    The best gives the most answers a second for the headline's cell: mixed sizes, 16 at a time.
+    """
+    bench = Bench(CACHE, pace)
+    for server, arm in sorted({(cell.server, cell.arm) for cell in cells if cell.server in RIVALS}):
+        for workers in WORKERS:
+            if workers in read_sweeps(results).get((server, arm), {}):
+                continue
+            cell = Cell(server=server, arm=arm, payload="mixed", format="png16", concurrency=16)
+            rate = 0.0
+            try:
+                [outcome] = bench.measure(Contender(name=server, arm=arm, workers=workers), [cell], 0)
+                rate = outcome.per_second
+            except RuntimeError as error:  # a number of workers that it cannot have is not its best
+                print(f"  FAILED: {error}", flush=True)
+            print(f"{server}, {arm}, {workers} workers: {rate:.1f}/s", flush=True)
+            told = {"server": server, "arm": arm, "workers": workers, "per_second": rate}
+            append(results, json.dumps({"sweep": told}))
+    return {who: max(rates, key=lambda count: rates[count]) for who, rates in read_sweeps(results).items()}
+
+
+def _measure_in_process(round_: int, results: Path, seconds: float) -> None:
+    pipelines = {}
     for payload, wanted in [*((name, "png16") for name in PAYLOADS), ("mixed", "float32")]:
         paths = [photograph.path for photograph in photographs(CACHE / "photographs", payload)]
-        limit = measure_limit(paths, wanted, seconds)
-        print(f"limit, {payload}, {wanted}: {limit.per_second:.1f} a second", flush=True)
-        limits[f"{payload} {wanted}"] = asdict(limit)
-    append(results, json.dumps({"limit": limits, "round": round_}))
+        pipeline = measure_in_process(paths, wanted, seconds)
+        print(f"in-process pipeline, {payload}, {wanted}: {pipeline.per_second:.1f} a second", flush=True)
+        pipelines[f"{payload} {wanted}"] = asdict(pipeline)
+    append(results, json.dumps({"in_process": pipelines, "round": round_}))
 
 
 def _measure_group(
@@ -113,10 +157,11 @@ def _measure_group(
 def main() -> None:
     """Set up, measure, report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few cells, one round, kept apart")
+    parser.add_argument("--quick", action="store_true", help="few cells, one short round, kept apart")
     parser.add_argument("--servers", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="5, or 1 where it is quick")
+    parser.add_argument("--seconds", type=float, help="of each load; 10, or 1 where it is quick")
     parser.add_argument("--again", action="store_true", help="measure everything anew")
     parser.add_argument("--only-report", action="store_true", help="write the report of what is there")
     arguments = parser.parse_args()

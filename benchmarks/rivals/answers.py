@@ -1,7 +1,4 @@
-"""Whether an answer is right: decoded, of the photograph's exact size, and near what the Predictor says.
-
-It does not know who answered.
-"""
+"""Whether an answer is right: decoded, of the photograph's exact size, and near what the Predictor says."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.rivals.photographs import Photograph
-from model.metadata import file_sha256
+from model.checksums import file_sha256
 
 STEPS_PER_UNIT = 256
 FARTHEST = 65535 / STEPS_PER_UNIT

@@ -1,12 +1,11 @@
-"""What is measured: the cells of the comparison, and what became of each.
-
-It does not know how a cell is measured.
-"""
+"""What is measured: the cells of the comparison, and what became of each."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.rivals.contenders import NAMES, RIVALS
@@ -51,6 +50,10 @@ class Outcome:
     memory_bytes: int
     processes: int
     at: str
+    workers: int = 0
+    """Of a rival."""
+    latencies: dict[str, int] = field(default_factory=dict)
+    """How many answers took how long, by `latency_step`."""
 
     def others_share(self, cores: int) -> float:
         """Return the share of the cores' time that neither the server nor the client had."""
@@ -64,6 +67,19 @@ class Outcome:
     def from_json(cls, told: dict[str, Any]) -> "Outcome":
         """Read what `to_json` wrote."""
         return cls(**{**told, "cell": Cell(**told["cell"])})
+
+
+_STEP = math.log(1.01)
+
+
+def latency_step(latency_ms: float) -> str:
+    """Return the step of a logarithmic scale on which a latency lies, each 1 % above the one before."""
+    return str(round(math.log(max(latency_ms, 1e-3)) / _STEP))
+
+
+def latency_of(step: str) -> float:
+    """Return the latency of a step, in ms."""
+    return math.exp(int(step) * _STEP)
 
 
 CONCURRENCIES = (1, 4, 16, 64)
@@ -128,9 +144,20 @@ def read_last(path: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def read_limits(path: Path) -> list[dict[str, Any]]:
-    """Return the limits that were measured, those of each round by payload and format."""
-    return [told["limit"] for told in _lines(path) if "limit" in told]
+def read_in_process(path: Path) -> list[dict[str, Any]]:
+    """Return what the in-process pipeline did, in each round by payload and format."""
+    return [told["in_process"] for told in _lines(path) if "in_process" in told]
+
+
+def read_sweeps(path: Path) -> dict[tuple[str, str], dict[int, float]]:
+    """Return how many answers a second each rival gave with so many workers, by rival and engine."""
+    found: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for told in _lines(path):
+        if "sweep" in told:
+            one = told["sweep"]
+            rates = found.setdefault((one["server"], one["arm"]), {})
+            rates.setdefault(one["workers"], []).append(one["per_second"])
+    return {who: {count: median(each) for count, each in rates.items()} for who, rates in found.items()}
 
 
 def append(path: Path, line: str) -> None:

@@ -7,7 +7,7 @@
  * distinct body is kept once, with its head, in FOLDER as REQUEST-HASH, for somebody else to judge.
  *
  * Prints `begin` when warm (WARM_S have passed, and as many answers as connections), and in the end one line of
- * JSON about the answers that ended since. It does not know what is asked or answered. */
+ * JSON about the answers that ended since. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -199,7 +199,9 @@ static void report(double seconds, double client_s) {
     printf("\"body_bytes\": %llu, \"mean_ms\": %.4f, \"p50_ms\": %.4f, \"p90_ms\": %.4f, \"p99_ms\": %.4f, ",
            (unsigned long long)body_bytes, taken_count ? sum / taken_count * 1e3 : -1, quantile_ms(0.5),
            quantile_ms(0.9), quantile_ms(0.99));
-    printf("\"bodies\": [");
+    printf("\"latencies_ms\": [");
+    for (size_t i = 0; i < taken_count; i++) printf("%s%.2f", i ? ", " : "", taken_s[i] * 1e3);
+    printf("], \"bodies\": [");
     for (size_t i = 0; i < seen_count; i++)
         printf("%s{\"request\": %zu, \"hash\": \"%016llx\", \"count\": %zu, \"bytes\": %zu, \"status\": %d}",
                i ? ", " : "", seen[i].request, (unsigned long long)seen[i].hash, seen[i].count, seen[i].bytes,

@@ -1,7 +1,4 @@
-"""Who competes: how each server is started, asked and understood.
-
-It does not know what is measured.
-"""
+"""Who competes: how each server is started, asked and understood."""
 
 import json
 import os
@@ -26,6 +23,8 @@ class Contender:
 
     name: str
     arm: str
+    workers: int = 1
+    """Of a rival: processes, replicas or instances, among which the cores are divided."""
 
     def command(self, port: int) -> list[str]:
         """Return what starts it."""
@@ -54,6 +53,8 @@ class Contender:
                 str(port),
                 "--timeout",
                 "60000",
+                "--wait",  # whose default is 10 ms, for workers that name none
+                "0",
                 "--log-level",
                 "warning",
             ]
@@ -71,7 +72,7 @@ class Contender:
                 # Torch as everyone else has it; OpenVINO as our service chooses.
                 "DEPTH_PRECISION": "float32" if self.arm == "eager" else "auto",
             }
-        chosen = {**WORKERS, **WORKERS_OF.get((self.name, self.arm), {})}
+        chosen = {"RIVAL_WORKERS": str(self.workers), "RIVAL_BATCH": "4"}
         variables = {"RIVAL_ARM": self.arm, "RIVAL_PORT": str(port), "PYTHONPATH": str(ROOT), **chosen}
         bin_folders = [str(ENVIRONMENTS / self.name / "bin")]
         if self.name == "bentoml":
@@ -114,10 +115,8 @@ class Contender:
         raise ValueError("Triton's answer lacks Inference-Header-Content-Length")
 
 
-WORKERS = {"RIVAL_WORKERS": str(len(os.sched_getaffinity(0))), "RIVAL_BATCH": "4"}
-"""A worker for each core, as each rival's documentation advises for a processor."""
-WORKERS_OF: dict[tuple[str, str], dict[str, str]] = {}
-"""What is set otherwise, by rival and arm."""
+WORKERS = (1, 2, 3, 4)
+"""With each of these numbers a rival is tried, and with its best it is measured."""
 
 
 def free_port() -> int:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.rivals.environments [NAME ...]
 
-An environment sees the packages of the interpreter that made it (numpy, OpenCV, torch, OpenVINO: the same for
-everyone) behind its own, which hold the rival at a pinned version and whatever that needs otherwise. What is
-there already is left alone. It does not know how a rival is started.
+An environment sees the packages of the interpreter that made it (numpy, OpenCV, torch, OpenVINO: the same
+for everyone) behind its own, which hold the rival at a pinned version and whatever that needs otherwise.
+What is there already is left alone.
 """
 
 import argparse
@@ -64,7 +64,8 @@ def make(name: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     library = sysconfig.get_path("purelib", vars={"base": str(folder)})
     # After the rival's own packages, so that what it pins comes first; pip counts these as installed, too.
-    Path(library, "behind.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+    behind = [path for path in sys.path if path.endswith("-packages")]
+    Path(library, "behind.pth").write_text("".join(f"{path}\n" for path in [*behind, ROOT]))
     subprocess.run(
         [
             interpreter(name),

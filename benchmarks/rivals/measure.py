@@ -1,12 +1,10 @@
-"""One server after another: started, warmed up, asked, judged, stopped.
-
-It does not know which cells there are, or what is written of them.
-"""
+"""One server after another: started, warmed up, asked, judged, stopped."""
 
 import datetime
 import shutil
 import tempfile
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rivals.answers import Agreement, WrongAnswer, compare, decode_answer, expected_depth
-from benchmarks.rivals.cells import Cell, Outcome
+from benchmarks.rivals.cells import Cell, Outcome, latency_step
 from benchmarks.rivals.contenders import HOST, SERVERS, Contender, free_port, log_path
 from benchmarks.rivals.environments import ROOT
 from benchmarks.rivals.load import Body, Load, Pace, compiled, put_load
@@ -114,6 +112,8 @@ class Bench:
             others_cpu_s=max(0.0, ended.busy_s - began.busy_s - server_s - load.client_cpu_s),
             memory_bytes=server.memory_bytes(),
             processes=server.count(),
+            workers=contender.workers if contender.name != "ours" else 0,
+            latencies=dict(Counter(map(latency_step, load.latencies_ms))),
             at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
 

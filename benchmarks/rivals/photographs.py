@@ -1,7 +1,6 @@
 """The photographs that every server is asked about: drawn, so that nobody's licence is in the way.
 
-Five streets of the training's synthetic world at five sizes, as JPEG at quality 90. It does not know who
-asks.
+Five streets of the training's synthetic world at five sizes, as JPEG at quality 90.
 """
 
 from dataclasses import dataclass

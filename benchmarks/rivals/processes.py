@@ -1,7 +1,6 @@
 """A server as a tree of processes: started, waited for, its processor time and memory added up, ended.
 
-All of its processes carry a mark in their environment, so that those that left the tree are counted too. It
-does not know what they serve.
+All of its processes carry a mark in their environment, so that those that left the tree are counted too.
 """
 
 import os

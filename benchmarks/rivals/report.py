@@ -12,27 +12,36 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals.answers import MEAN_ERROR, TAIL_ERROR
-from benchmarks.rivals.cells import BUSY, CONCURRENCIES, Cell, Outcome, read_last, read_limits, read_outcomes
-from benchmarks.rivals.contenders import NAMES
-from benchmarks.rivals.limit import Limit, middle
-from benchmarks.rivals.summary import Duel, Spread, Summaries, duels, summarise
+from benchmarks.rivals.cells import (
+    BUSY,
+    CONCURRENCIES,
+    Cell,
+    Outcome,
+    read_in_process,
+    read_last,
+    read_outcomes,
+    read_sweeps,
+)
+from benchmarks.rivals.contenders import NAMES, WORKERS
+from benchmarks.rivals.in_process import InProcess, middle
+from benchmarks.rivals.summary import ENOUGH, Duel, Spread, Summaries, duels, summarise
 
 TITLES = {"ours": "ours", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve", "mosec": "mosec"}
 TITLES["triton"] = "Triton"
 ARM_TITLES = {
-    "openvino": "Our OpenVINO network inside everyone; each rival decodes and encodes with OpenCV",
-    "shared": "Our OpenVINO network and our codecs inside everyone, so that only the server differs",
-    "eager": "Torch eager inside everyone; each rival decodes and encodes with OpenCV",
+    "eager": "Torch eager inside everyone, in float32; each rival has OpenCV's codecs",
+    "openvino": "Our OpenVINO network inside everyone, in {precision}; each rival has OpenCV's codecs",
+    "shared": "Our OpenVINO network and our codecs inside everyone, in {precision}: only the server differs",
 }
-WANTED = {"same": 1.3, "any": 1.0, "eager": 4.0, "lone": 1.0, "limit": 0.9}
-"""What was aimed at, as ratios; for `lone` the largest that will do, for the others the smallest."""
-LIMIT = """\
-What the cores could answer if there were no server: each core decodes, predicts (with one thread, in
-batches of the best size) and encodes as our service does, all cores at once, and nothing else but the
-client, which runs on the same cores and takes what it takes of ours; the last column is without it. Each
-round measures the limit just before it measures ours. It is a measure, not a law: all cores do the same at
-the same time in it, each process with the network's weights for itself. A server whose cores share the
-weights, and do different things at once, may come out a little above it."""
+WANTED = {"same": 1.5, "any": 1.0, "lone": 1.0}
+"""What is aimed at, as ratios; for `lone` the largest that will do, for the others the smallest."""
+IN_PROCESS = """\
+What the cores do where there is no server: each decodes, predicts (with one thread, in batches of the best
+size) and encodes as our service does, all cores at once, and nothing else but the client, which runs on the
+same cores and takes what it takes of ours; the last column is without it. Each round measures it just before
+ours. It is a measure and no bound: all cores do the same at the same time in it, each process with the
+network's weights for itself. A server whose cores share the weights, and do different things at once, may
+come out above it."""
 METHOD = f"""\
 ## How it was measured
 
@@ -51,10 +60,13 @@ METHOD = f"""\
 - A round in which other processes had more than {BUSY:.0%} of the cores does not count where there is one
   without; the next run of the command measures it again. A star says that there was none without.
   Processor time and memory (proportional set size) are those of all of a server's processes.
-- Rivals: `servers/with_*.py`, with a worker for each core (the network's threads divided among them),
-  batches of up to 4, and the least waiting for a batch that they allow. Ours: the default settings."""
+- A 99th percentile is of the answers of all rounds together, and is there from {ENOUGH:,} of them on.
+- Rivals: `servers/with_*.py`, each tried with 1 to 4 workers (the cores divided among them as threads of
+  their networks, one at least) and measured with its best; batches of up to 4, and the least waiting for a
+  batch that they allow. No network is pinned to a processor. Ours: the default settings, and torch in
+  float32 where everyone has torch."""
 
-Limits = Mapping[str, Limit]
+Pipelines = Mapping[str, InProcess]
 """By payload and format."""
 
 MARK = re.compile(r"(<!-- rivals -->\n).*?(<!-- /rivals -->)", re.DOTALL)
@@ -63,16 +75,18 @@ MARK = re.compile(r"(<!-- rivals -->\n).*?(<!-- /rivals -->)", re.DOTALL)
 def write_report(results: Path, report: Path, docs: Path | None = None) -> None:
     """Write what was measured; put its headline between the marks of another document, too."""
     outcomes = read_outcomes(results)
-    setting, limits = read_last(results, "setting"), _limits(results)
+    setting, pipelines = read_last(results, "setting"), _pipelines(results)
     summaries = summarise(outcomes, int(setting["cores"]))
-    headline = list(_headline(outcomes, summaries, limits))
+    precision = str(setting.get("precision", "its own precision"))
+    headline = list(_headline(outcomes, summaries, pipelines, precision))
     sections = [
         _opening(outcomes, setting),
         iter(["## What it comes to", "", *headline]),
-        *(_throughput(summaries, arm) for arm in ARM_TITLES),
+        *(_throughput(summaries, arm, precision) for arm in ARM_TITLES),
         _latency(summaries),
         _cost(summaries),
-        _limit_lines(summaries, limits),
+        _sweeps(results),
+        _in_process_lines(summaries, pipelines),
         iter([METHOD]),
     ]
     report.write_text("\n".join(line for section in sections for line in [*section, ""]).rstrip() + "\n")
@@ -111,46 +125,59 @@ def _measured(outcomes: Sequence[Outcome], setting: Mapping[str, Any]) -> Iterat
     )
 
 
-def _headline(outcomes: Sequence[Outcome], summaries: Summaries, limits: Limits) -> Iterator[str]:
-    yield "| | ours | best rival | ratio | aimed at | met |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    same = duels(summaries, "openvino")
-    at_16 = [duel for duel in same if _is(duel.cell, "mixed", 16, "png16")]
-    yield from _duel_lines("Same network, mixed sizes, 16 at a time, answers/s", at_16, WANTED["same"])
-    if same:
-        worst = min(same, key=lambda duel: duel.ratio)
-        yield from _duel_lines(
-            f"Same network, worst of all {len(same)} cells ({_where(worst.cell)})", [worst], WANTED["any"]
-        )
-    eager = [duel for duel in duels(summaries, "eager") if _is(duel.cell, "mixed", 16, "png16")]
-    yield from _duel_lines(
-        "Ours as it ships against torch eager, mixed, 16 at a time, answers/s", eager, WANTED["eager"]
-    )
-    shared = [duel for duel in duels(summaries, "shared") if _is(duel.cell, "mixed", 16, "png16")]
-    yield from _duel_lines("Same network and same codecs, mixed, 16 at a time, answers/s", shared, 1.0)
-    for arm in ("openvino", "shared"):
-        for duel in duels(summaries, arm, lowest_latency=True):
-            if duel.cell.concurrency == 1 and duel.cell.format == "png16":
-                alike = ", same codecs" if arm == "shared" else ""
-                what = f"Lone request, {duel.cell.payload}, median ms{alike}"
-                yield _duel_line(what, duel, WANTED["lone"], at_most=True)
-    for name, limit in limits.items():
-        payload, wanted = name.split()
-        cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
-        if cell in summaries:
-            ours = summaries[cell].per_second.median
-            most = limit.beside(summaries[cell].client_ms / 1e3)
-            ratio = ours / most
-            yield (
-                f"| Of the limit, {name}, 16 at a time | {ours:.1f} | {most:.1f} (limit) "
-                f"| {ratio:.2f}{_star(summaries[cell].others > BUSY)} "
-                f"| {WANTED['limit']} | {verdict(ratio, WANTED['limit'])} |"
-            )
+def _headline(
+    outcomes: Sequence[Outcome], summaries: Summaries, pipelines: Pipelines, precision: str
+) -> Iterator[str]:
+    yield "| | precision | ours | best rival | ratio | aimed at | met | processor ms: ours, theirs |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield from _headline_of_rates(summaries, precision)
+    yield from _headline_of_lone_requests(summaries, precision)
+    yield from _headline_beside_no_server(summaries, pipelines, precision)
     yield ""
     if any(summary.others > BUSY for summary in summaries.values()):
         yield f"A star: other processes had more than {BUSY:.0%} of the cores while this was measured."
         yield ""
     yield _correctness(outcomes)
+
+
+def _headline_of_rates(summaries: Summaries, precision: str) -> Iterator[str]:
+    arms = {"eager": ("Torch eager", "float32"), "openvino": ("Same network", precision)}
+    arms["shared"] = ("Same network and codecs", precision)
+    for arm, (what, computed) in arms.items():
+        found = duels(summaries, arm, ours_arm="eager" if arm == "eager" else "openvino")
+        for duel in found:
+            if _is(duel.cell, "mixed", 16, "png16"):
+                wanted = WANTED["same" if arm == "openvino" else "any"]
+                yield _duel_line(f"{what}, mixed sizes, 16 at a time, answers/s", duel, computed, wanted)
+        if found:
+            worst = min(found, key=lambda duel: duel.ratio)
+            label = f"{what}, worst of all {len(found)} cells ({_where(worst.cell)})"
+            yield _duel_line(label, worst, computed, WANTED["any"])
+    for duel in duels(summaries, "eager"):
+        if _is(duel.cell, "mixed", 16, "png16"):
+            what = "Ours as it ships against torch eager, mixed, 16 at a time, answers/s"
+            yield _duel_line(what, duel, f"{precision} against float32", None)
+
+
+def _headline_of_lone_requests(summaries: Summaries, precision: str) -> Iterator[str]:
+    for arm in ("openvino", "shared"):
+        for duel in duels(summaries, arm, lowest_latency=True):
+            if duel.cell.concurrency == 1 and duel.cell.format == "png16":
+                alike = ", same codecs" if arm == "shared" else ""
+                what = f"Lone request, {duel.cell.payload}, median ms{alike}"
+                yield _duel_line(what, duel, precision, WANTED["lone"], at_most=True)
+
+
+def _headline_beside_no_server(summaries: Summaries, pipelines: Pipelines, precision: str) -> Iterator[str]:
+    for name, pipeline in pipelines.items():
+        payload, wanted = name.split()
+        cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
+        if cell in summaries:
+            ours = summaries[cell].per_second.median
+            bare = pipeline.beside(summaries[cell].client_ms / 1e3)
+            ratio = f"{ours / bare:.2f}{_star(summaries[cell].others > BUSY)}"
+            what = f"Beside the in-process pipeline, {name}, 16 at a time"
+            yield f"| {what} | {precision} | {ours:.1f} | {bare:.1f} (no server) | {ratio} | | | |"
 
 
 def _correctness(outcomes: Sequence[Outcome]) -> str:
@@ -165,26 +192,23 @@ def _correctness(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _duel_lines(what: str, found: Sequence[Duel], wanted: float) -> Iterator[str]:
-    for duel in found:
-        yield _duel_line(what, duel, wanted)
-
-
-def _duel_line(what: str, duel: Duel, wanted: float, *, at_most: bool = False) -> str:
-    met = verdict(duel.ratio, wanted, at_most=at_most)
-    aim = f"{'at most ' if at_most else ''}{wanted:g}"
+def _duel_line(what: str, duel: Duel, precision: str, wanted: float | None, *, at_most: bool = False) -> str:
+    met, aim = "", ""
+    if wanted is not None:
+        met = verdict(duel.ratio, wanted, at_most=at_most)
+        aim = f"{'at most ' if at_most else ''}{wanted:g}"
     theirs = f"{duel.theirs:.1f} ({TITLES[duel.rival]})"
-    return (
-        f"| {what} | {duel.ours:.1f} | {theirs} | {duel.ratio:.2f}{_star(duel.disturbed)} | {aim} | {met} |"
-    )
+    ratio = f"{duel.ratio:.2f}{_star(duel.disturbed)}"
+    costs = f"{duel.cpu_ms:.1f}, {duel.their_cpu_ms:.1f}"
+    return f"| {what} | {precision} | {duel.ours:.1f} | {theirs} | {ratio} | {aim} | {met} | {costs} |"
 
 
 def _star(disturbed: bool) -> str:
     return "*" if disturbed else ""
 
 
-def _throughput(summaries: Summaries, arm: str) -> Iterator[str]:
-    yield f"## Answers a second: {ARM_TITLES[arm]}"
+def _throughput(summaries: Summaries, arm: str, precision: str) -> Iterator[str]:
+    yield f"## Answers a second: {ARM_TITLES[arm].format(precision=precision)}"
     for payload, wanted in sorted({(cell.payload, cell.format) for cell in summaries if cell.arm == arm}):
         yield ""
         yield f"{payload}, {wanted}:"
@@ -206,7 +230,7 @@ def _latency(summaries: Summaries) -> Iterator[str]:
                 arm,
                 payload,
                 "png16",
-                lambda each: f"{each.p50_ms.median:.1f} / {each.p99_ms.median:.1f}",
+                lambda each: f"{each.p50_ms.median:.1f} / {_known(each.p99_ms)}",
             )
 
 
@@ -256,33 +280,47 @@ def _cost(summaries: Summaries) -> Iterator[str]:
                 )
 
 
-def _limits(results: Path) -> Limits:
-    """Return the median of each limit over the rounds."""
-    found: dict[str, list[Limit]] = defaultdict(list)
-    for limits in read_limits(results):
-        for name, limit in limits.items():
-            found[name].append(Limit(**limit))
+def _sweeps(results: Path) -> Iterator[str]:
+    yield "## Answers a second by number of workers: mixed sizes, png16, 16 at a time"
+    yield ""
+    yield "| server | engine | " + " | ".join(f"{count} workers" for count in WORKERS) + " |"
+    yield "| --- " * (2 + len(WORKERS)) + "|"
+    for (server, arm), rates in sorted(read_sweeps(results).items()):
+        figures = [f"{rates[count]:.1f}" if count in rates else "-" for count in WORKERS]
+        yield f"| {TITLES[server]} | {arm} | {' | '.join(figures)} |"
+
+
+def _pipelines(results: Path) -> Pipelines:
+    """Return the median of each pipeline over the rounds."""
+    found: dict[str, list[InProcess]] = defaultdict(list)
+    for each in read_in_process(results):
+        for name, pipeline in each.items():
+            found[name].append(InProcess(**pipeline))
     return {name: middle(each) for name, each in found.items()}
 
 
-def _limit_lines(summaries: Summaries, limits: Limits) -> Iterator[str]:
-    yield "## The limit"
+def _in_process_lines(summaries: Summaries, pipelines: Pipelines) -> Iterator[str]:
+    yield "## The in-process pipeline"
     yield ""
-    yield LIMIT
+    yield IN_PROCESS
     yield ""
-    yield "| request | decode ms | predict ms | encode ms | client ms | limit, a second | with no client |"
+    yield "| request | decode ms | predict ms | encode ms | client ms | a second | with no client |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for name, limit in limits.items():
+    for name, pipeline in pipelines.items():
         payload, wanted = name.split()
         cell = Cell(server="ours", arm="openvino", payload=payload, format=wanted, concurrency=16)
         if cell in summaries:
             client_ms = summaries[cell].client_ms
-            costs = (limit.decode_s * 1e3, limit.predict_s * 1e3, limit.encode_s * 1e3, client_ms)
+            stages = (pipeline.decode_s * 1e3, pipeline.predict_s * 1e3, pipeline.encode_s * 1e3, client_ms)
             yield (
                 f"| {name} | "
-                + " | ".join(f"{each:.2f}" for each in costs)
-                + f" | {limit.beside(client_ms / 1e3):.1f} | {limit.per_second:.1f} |"
+                + " | ".join(f"{each:.2f}" for each in stages)
+                + f" | {pipeline.beside(client_ms / 1e3):.1f} | {pipeline.per_second:.1f} |"
             )
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _shown(each: Spread) -> str:

@@ -1,15 +1,15 @@
-"""What the rounds of each cell come to: medians, spreads, and how ours stands to the others.
+"""What the rounds of each cell come to: medians, spreads, and how ours stands to the others."""
 
-It does not know how any of it is written down.
-"""
-
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from benchmarks.rivals.cells import BUSY, Cell, Outcome
+from benchmarks.rivals.cells import BUSY, Cell, Outcome, latency_of
 from benchmarks.rivals.contenders import RIVALS
+
+ENOUGH = 1000
+"""Answers, for a 99th percentile to stand on ten of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Summary:
     rounds: int
     per_second: Spread
     p50_ms: Spread
-    p99_ms: Spread
+    p99_ms: float | None
+    """Of the answers of all rounds together; None where they are fewer than a thousand."""
     cpu_ms: float
     """Processor time of the server's processes for each answer."""
     client_ms: float
@@ -47,6 +48,9 @@ class Duel:
     ours: float
     rival: str
     theirs: float
+    cpu_ms: float
+    """Processor time of an answer of ours, and of theirs."""
+    their_cpu_ms: float
     disturbed: bool
     """Whether every round of ours or of theirs was."""
 
@@ -106,9 +110,33 @@ def duels(
         if best is not None:
             mine = summaries[cell]
             value = mine.p50_ms.median if lowest_latency else mine.per_second.median
-            others = max(mine.others, summaries[replace(cell, arm=arm, server=best[0])].others)
-            found.append(Duel(cell=cell, ours=value, rival=best[0], theirs=best[1], disturbed=others > BUSY))
+            other = summaries[replace(cell, arm=arm, server=best[0])]
+            found.append(
+                Duel(
+                    cell=cell,
+                    ours=value,
+                    rival=best[0],
+                    theirs=best[1],
+                    cpu_ms=mine.cpu_ms,
+                    their_cpu_ms=other.cpu_ms,
+                    disturbed=max(mine.others, other.others) > BUSY,
+                )
+            )
     return found
+
+
+def _p99(rounds: list[Outcome]) -> float | None:
+    counts: Counter[str] = Counter()
+    for each in rounds:
+        counts.update(each.latencies)
+    left = counts.total() // 100
+    if counts.total() < ENOUGH:
+        return None
+    for step in sorted(counts, key=int, reverse=True):
+        left -= counts[step]
+        if left < 0:
+            return latency_of(step)
+    return None
 
 
 def _summary(rounds: list[Outcome], cores: int) -> Summary:
@@ -116,7 +144,7 @@ def _summary(rounds: list[Outcome], cores: int) -> Summary:
         rounds=len(rounds),
         per_second=spread(each.per_second for each in rounds),
         p50_ms=spread(each.p50_ms for each in rounds),
-        p99_ms=spread(each.p99_ms for each in rounds),
+        p99_ms=_p99(rounds),
         cpu_ms=median(each.server_cpu_s / each.answers for each in rounds) * 1e3,
         client_ms=median(each.client_cpu_s / each.answers for each in rounds) * 1e3,
         memory_bytes=median(each.memory_bytes for each in rounds),

@@ -1,7 +1,6 @@
 """Draw panels.toml as a Grafana dashboard: `python docker/grafana/make_dashboard.py` writes it as JSON.
 
-It does not know what the metrics mean (docs/metrics.md does), only how they are drawn. Tests hold the
-committed file to what this writes, and every query in it to what a running service exports.
+Tests hold the committed file to what this writes, and every query in it to what a running service exports.
 """
 
 import json
@@ -26,14 +25,14 @@ _HERE = 'job=~"$job",instance=~"$instance"'
 _SHORT = {
     "@here": _HERE,
     "@model": f'{_HERE},model=~"$model"',
-    "@door": f'{_HERE},door=~"$door"',
-    "@all": f'{_HERE},door=~"$door",model=~"$model"',
+    "@transport": f'{_HERE},transport=~"$transport"',
+    "@all": f'{_HERE},transport=~"$transport",model=~"$model"',
     "[w]": "[$__rate_interval]",
 }
 _VARIABLES = {
     "job": "label_values(depth_ready, job)",
     "instance": 'label_values(depth_ready{job=~"$job"}, instance)',
-    "door": 'label_values(depth_in_flight{job=~"$job"}, door)',
+    "transport": 'label_values(depth_in_flight{job=~"$job"}, transport)',
     "model": 'label_values(depth_queue_length{job=~"$job"}, model)',
 }
 _OPTIONS: dict[str, Json] = {

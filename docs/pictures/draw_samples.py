@@ -11,7 +11,7 @@ from PIL import Image
 
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
 
-SEQUENCES = {"avenue": 3, "traffic": 5, "crossing": 7, "city": 4}
+SEQUENCES = {"crossing": 7, "city": 4}
 FRAMES, FRAME = 8, 3
 CONFIG = SyntheticConfig(sequences=8, frames=FRAMES, height=384, width=1280, seed=7, stereo=False, noise=0.5)
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from model.predictor import Predictor
-from training.colour import colour_depth
+from training.judge.colour import colour_depth
 
 ROOT = Path(__file__).parents[2]
 _HEIGHT = 220

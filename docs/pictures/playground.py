@@ -87,15 +87,14 @@ def point(page: Any, x: float, y: float, *, click: bool = False) -> None:
 def photograph(browser: Any, url: str) -> None:
     """Write every picture."""
     with opened(browser, url, 0, **DESKTOP, color_scheme="light") as page:
-        point(page, 0.18, 0.62, click=True)
-        point(page, 0.585, 0.55, click=True)
-        point(page, 0.8, 0.8)
+        point(page, 0.3, 0.75, click=True)
+        point(page, 0.55, 0.6)
         keep(page, "desktop")
         notes = {"name": "notes.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}
         page.locator("#file").set_input_files(notes)
         page.wait_for_selector("#notice:not([hidden])")
         keep(page, "error")
-    with opened(browser, url, 1, **DESKTOP, color_scheme="dark") as page:
+    with opened(browser, url, 2, **DESKTOP, color_scheme="dark") as page:
         page.get_by_role("radio", name="inferno").check(force=True)
         page.get_by_role("tab", name="Beside").click()
         point(page, 0.63, 0.7)
@@ -106,7 +105,7 @@ def photograph(browser: Any, url: str) -> None:
         page.wait_for_selector("#cloud[data-points]")
         page.wait_for_timeout(3000)  # without a graphics card half a million points take their time
         keep(page, "cloud")
-    with opened(browser, url, 2, **PHONE, device_scale_factor=2, color_scheme="light") as page:
+    with opened(browser, url, 3, **PHONE, device_scale_factor=2, color_scheme="light") as page:
         box = page.locator("#depth").bounding_box()
         page.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.75 * box["height"])
         keep(page, "phone")

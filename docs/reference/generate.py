@@ -1,7 +1,7 @@
 """Write the reference from the code: `python docs/reference/generate.py` writes the pages that lie beside it.
 
-It does not know what anything means: all words come from docstrings, comments and the OpenAPI document. A
-test holds the committed pages to what this writes.
+All words come from docstrings, comments and the OpenAPI document. A test holds the committed pages to what
+this writes.
 """
 
 import ast
@@ -19,15 +19,15 @@ from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 from prometheus_client import CollectorRegistry
 
-from service.doors import Doors
 from service.engine import Engine
-from service.kserve.doors import make_http
-from service.metrics import Metrics
+from service.kserve.servers import make_http
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.transports.frontend import Frontend
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-PUBLIC = ("model", "model.exported", "service.client")
+PUBLIC = ("model", "model.exported", "depth_client")
 """Whose public names a program may use; those that are not there yet are left out."""
 _NOTE = "<!-- Written by docs/reference/generate.py from {}; edit that. -->\n"
 _METHODS = ("get", "post", "put", "delete")
@@ -102,7 +102,7 @@ def http_page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(_env_file=None, models=Path(folder), backend="simulated")
         metrics = Metrics(CollectorRegistry())
-        app = make_http(Doors(Engine(settings, metrics), settings, metrics), version="1", admin_key="key")
+        app = make_http(Frontend(Engine(settings, metrics), settings, metrics), version="1", admin_key="key")
         document = app.openapi()
     out = [
         "# HTTP",
@@ -318,7 +318,7 @@ def _docstring(text: str) -> list[str]:
 
 
 def _text(node: ast.stmt | None) -> str:
-    """Answer the string that follows a field, as one line."""
+    """Return the string that follows a field, as one line."""
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

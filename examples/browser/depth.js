@@ -40,7 +40,7 @@ export class DepthError extends Error {
 /**
  * Ask for the depth of a photograph.
  * @param {string} service where it is, such as `https://depth.example`
- * @param {Blob} photograph JPEG, PNG or WebP
+ * @param {Blob} photograph JPEG, PNG, WebP or AVIF
  * @param {Options} [options]
  * @returns {Promise<DepthMap>}
  */
@@ -48,12 +48,21 @@ export async function depthOf(service, photograph, { key, model, format = "float
   const address = new URL("v1/depth", service.endsWith("/") ? service : `${service}/`);
   address.searchParams.set("format", format);
   if (model) address.searchParams.set("model", model);
-  const response = await fetch(address, {
-    method: "POST",
-    body: photograph,
-    headers: { "Content-Type": photograph.type || "application/octet-stream", ...(key && { Authorization: `Bearer ${key}` }) },
-    signal: signal ?? null,
-  });
+  /** @type {Response} */
+  let response;
+  try {
+    response = await fetch(address, {
+      method: "POST",
+      body: photograph,
+      headers: { "Content-Type": photograph.type || "application/octet-stream", ...(key && { Authorization: `Bearer ${key}` }) },
+      signal: signal ?? null,
+    });
+  } catch (error) {
+    // Browsers tell pages no more than this; their console says which it was.
+    if (!(error instanceof TypeError)) throw error;
+    const reasons = `nothing answers there, or DEPTH_CORS_ORIGINS does not name this page's origin, ${globalThis.location?.origin}`;
+    throw new DepthError("unreachable", `${address.origin} gave no answer that this page may read: ${reasons}`, 0, null);
+  }
   if (!response.ok) throw await refusal(response);
   const width = numberOf(response, "X-Depth-Width");
   const height = numberOf(response, "X-Depth-Height");

@@ -21,8 +21,8 @@ photograph.addEventListener("change", async () => {
     answer.value = `${map.width} × ${map.height} pixels, ${map.minimum.toFixed(1)} to ${map.maximum.toFixed(1)} ${map.unit}. Click on one.`;
   } catch (error) {
     map = null;
-    if (!(error instanceof DepthError)) throw error;
-    answer.value = error.retryAfterS ? `${error.message}; come again in ${error.retryAfterS} s` : error.message;
+    const said = error instanceof Error ? error.message : String(error);
+    answer.value = error instanceof DepthError && error.retryAfterS ? `${said}; come again in ${error.retryAfterS} s` : said;
   }
 });
 

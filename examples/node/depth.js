@@ -1,12 +1,14 @@
 // Depth over gRPC from Node: single photographs, live streams and health.
 // The contract is read from depth.proto as it is, so nothing is generated. Types stand in comments; `tsc -p .` checks them.
 
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 import health from "grpc-health-check";
 
-const CONTRACT = fileURLToPath(new URL("../../proto/depth.proto", import.meta.url));
+/** Where depth.proto may lie: beside this file, or where the service's source tree has it. */
+const CONTRACTS = ["./depth.proto", "../../proto/depth.proto"].map((place) => fileURLToPath(new URL(place, import.meta.url)));
 /** Whole maps of large photographs: grpc-js takes 4 MiB unless told otherwise. */
 const MOST_BYTES = 256 * 2 ** 20;
 const DEADLINE_MS = 30_000;
@@ -32,7 +34,7 @@ const DEADLINE_MS = 30_000;
 /**
  * @typedef {object} Live
  * @property {"every" | "latest"} [mode] answer each frame, or only the newest of those that wait
- * @property {number} [scaleSmoothing] from 0 to below 1: damps the flicker of scale
+ * @property {number} [steadiness] from 0, which leaves each frame as it is, to 1: how firmly depth is held from frame to frame; 0.8 where not given
  */
 
 /**
@@ -66,7 +68,9 @@ export class DepthService {
    * @param {grpc.ChannelCredentials} [options.credentials] of TLS; none where not given
    */
   constructor(address, { key, credentials = grpc.credentials.createInsecure() } = {}) {
-    const loaded = /** @type {any} */ (grpc.loadPackageDefinition(loader.loadSync([CONTRACT, health.protoPath], { longs: Number, enums: String, defaults: true, oneofs: true })));
+    const contract = CONTRACTS.find((path) => existsSync(path));
+    if (!contract) throw new Error(`there is no depth.proto; expected it at ${CONTRACTS.join(" or ")}`);
+    const loaded = /** @type {any} */ (grpc.loadPackageDefinition(loader.loadSync([contract, health.protoPath], { longs: Number, enums: String, defaults: true, oneofs: true })));
     const limits = { "grpc.max_receive_message_length": MOST_BYTES };
     this.depth = new loaded.depth.v1.Depth(address, credentials, limits);
     this.health = new loaded.grpc.health.v1.Health(address, credentials);
@@ -81,7 +85,7 @@ export class DepthService {
 
   /**
    * Ask for the depth of a photograph.
-   * @param {Uint8Array} image a JPEG, PNG or WebP file
+   * @param {Uint8Array} image a JPEG, PNG, WebP or AVIF file
    * @param {Options & {deadlineMs?: number, signal?: AbortSignal}} [options] a signal ends the call; the service stops computing
    * @returns {Promise<DepthMap>}
    */
@@ -95,9 +99,10 @@ export class DepthService {
    * @param {Options & Live} [options]
    * @returns {AsyncGenerator<Answer>}
    */
-  async *stream(frames, { mode = "every", scaleSmoothing = 0, ...options } = {}) {
+  async *stream(frames, { mode = "every", steadiness, ...options } = {}) {
+    if ("scaleSmoothing" in options) throw new TypeError("scaleSmoothing is gone; expected steadiness in its place");
     const call = this.depth.Stream(this.metadata());
-    const sending = send(call, { options: asked(options), mode: mode === "latest" ? "MODE_LATEST_FRAME" : "MODE_EVERY_FRAME", scaleSmoothing }, frames);
+    const sending = send(call, { options: asked(options), mode: mode === "latest" ? "MODE_LATEST_FRAME" : "MODE_EVERY_FRAME", steadiness }, frames);
     sending.catch((error) => call.destroy(error));
     try {
       for await (const { frameId, depth, error, skipped } of call) yield { frame: frameId, depth: depth && mapOf(depth), error, skipped };

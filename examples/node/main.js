@@ -20,8 +20,10 @@ try {
     console.log(`${photographs[frame]}: ${said}`);
   }
 } catch (error) {
-  if (!(error instanceof DepthError)) throw error;
-  console.error(`${error.status}: ${error.message} (request ${error.requestId})`);
+  // What the service says, or why a photograph cannot be read; more than that would be a fault of this program.
+  if (error instanceof DepthError) console.error(`${error.status}: ${error.message} (request ${error.requestId})`);
+  else if (error instanceof Error && "path" in error) console.error(error.message);
+  else throw error;
   process.exitCode = 1;
 } finally {
   service.close();

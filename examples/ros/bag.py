@@ -5,6 +5,7 @@ beside the first. It needs rosbags (`pip install rosbags`), and knows nothing of
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from service.client import DepthClient, ServiceError
+from depth_client import DepthClient, ServiceError
 
 from .bridge import BridgeOptions, CameraFrame, DepthBridge, Pairing
 from .conversions import Encoding, UnfitMessage
@@ -42,8 +43,8 @@ class BagCommand:
     topic: Annotated[str, tyro.conf.arg(metavar="NAMESPACE")] = "/camera/depth"
     """What is written: its `image_rect` and `camera_info`."""
     encoding: Encoding = "32FC1"
-    smoothing: float = 0.8
-    """How firmly the scale is held from picture to picture."""
+    steadiness: float = 0.8
+    """How firmly depth is held from picture to picture, from 0 (not at all) to 1."""
     camera_height_m: float | None = None
     """Over flat ground that is seen: makes relative depth metric."""
     farthest_m: float | None = None
@@ -60,7 +61,7 @@ def run(command: BagCommand) -> int:
     options = BridgeOptions(
         encoding=command.encoding,
         latest=False,
-        smoothing=command.smoothing,
+        steadiness=command.steadiness,
         camera_height_m=command.camera_height_m,
         farthest_m=command.farthest_m,
     )
@@ -91,6 +92,10 @@ def _frames(reader: AnyReader, command: BagCommand) -> Iterator[CameraFrame]:
         there = ", ".join(sorted(reader.topics))
         raise UnfitMessage(f"the bag lacks {command.image} or {command.info}; it has {there}")
     pairing = Pairing()
+    # A latched CameraInfo may be recorded once, and behind the first pictures.
+    calibrations = [each for each in wanted if each.topic == command.info]
+    for connection, _, raw in itertools.islice(reader.messages(calibrations), len(calibrations)):
+        pairing.take_info(reader.deserialize(raw, connection.msgtype))
     for connection, _, raw in reader.messages(wanted):
         message: Any = reader.deserialize(raw, connection.msgtype)
         if connection.topic == command.info:

@@ -1,10 +1,8 @@
-"""Pictures of a camera in, depth messages out: what a ROS node does, without ROS.
-
-It does not know where messages come from or go to.
-"""
+"""Pictures of a camera in, depth messages out: what a ROS node does, without ROS."""
 
 import logging
 import queue
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.client import CameraHeight, DepthClient, DepthResult, Intrinsics
-from service.client.question import Wanted
+from depth_client import CameraHeight, DepthClient, DepthResult, Intrinsics
+from depth_client.question import Wanted
 
-from .conversions import Encoding, UnfitMessage, depth_image, header_of, info_of, lens_of, picture_of
+from .conversions import Encoding, UnfitMessage, depth_image, header_of, info_of, lens_of
 from .messages import CameraInfo, Header, Image
+from .pictures import picture_of
 
 logger = logging.getLogger(__name__)
 _MOST_WAITING = 8
+_AGAIN_S = 5.0
 _END = None
 
 
@@ -32,8 +32,8 @@ class BridgeOptions:
     """Depth of the picture's own size; otherwise of the network's, which is smaller and quicker to send."""
     latest: bool = True
     """Whether a picture that waits gives its place to a newer one; for bags, every one counts."""
-    smoothing: float = 0.0
-    """How firmly the scale is held from picture to picture, from 0 (not at all) to below 1."""
+    steadiness: float = 0.8
+    """How firmly depth is held from picture to picture, from 0 (not at all) to 1."""
     farthest_m: float | None = None
     """What lies beyond is published as out of range."""
     camera_height_m: float | None = None
@@ -68,10 +68,11 @@ class Pairing:
 
     def __init__(self) -> None:
         self._infos: dict[str, Any] = {}
+        self._told = Throttled()
 
     def take_info(self, info: Any) -> None:
         """Remember a CameraInfo."""
-        self._infos[info.header.frame_id] = info
+        self._infos[_frame(info)] = info
 
     def take_image(self, message: Any) -> CameraFrame | None:
         """Return a picture with its calibration; None as long as there is none for its frame.
@@ -80,10 +81,35 @@ class Pairing:
             UnfitMessage: No depth can be made of it.
         """
         header = header_of(message)
-        info = self._infos.get(header.frame_id)
+        info = self._infos.get(_frame(message))
         if info is None:
+            known = ", ".join(map(repr, sorted(self._infos))) or "none at all"
+            self._told.warn(
+                "no depth: pictures come in frame %r, and CameraInfos of %s", _frame(message), known
+            )
             return None
-        return CameraFrame(header=header, image=picture_of(message), info=info, lens=lens_of(info))
+        image, size = picture_of(message)
+        return CameraFrame(header=header, image=image, info=info, lens=lens_of(info, size))
+
+
+def _frame(message: Any) -> str:
+    """Return a message's frame; tf's first version put a slash before it, which means nothing."""
+    name: str = message.header.frame_id
+    return name.removeprefix("/")
+
+
+class Throttled:
+    """Says a thing in the log, and not again for a while."""
+
+    def __init__(self) -> None:
+        self._told_at_s: dict[str, float] = {}
+
+    def warn(self, message: str, *words: object) -> None:
+        """Warn, unless the same message was told within the last seconds."""
+        now_s = time.monotonic()
+        if now_s - self._told_at_s.get(message, -_AGAIN_S) >= _AGAIN_S:
+            self._told_at_s[message] = now_s
+            logger.warning(message, *words)
 
 
 class Feed:
@@ -124,6 +150,7 @@ class DepthBridge:
 
     def __init__(self, client: DepthClient, options: BridgeOptions | None = None) -> None:
         self._client, self._options = client, options or BridgeOptions()
+        self._told = Throttled()
 
     def answers(self, frames: Iterable[CameraFrame]) -> Iterator[DepthMessages]:
         """Yield the messages of each picture that there is depth for, in their order.
@@ -149,12 +176,14 @@ class DepthBridge:
         if options.camera_height_m is not None:
             wanted["anchor"] = CameraHeight(height_m=options.camera_height_m)
         for answer in self._client.stream(
-            cameras.of(lens), latest=options.latest, smoothing=options.smoothing, **wanted
+            cameras.of(lens), latest=options.latest, steadiness=options.steadiness, **wanted
         ):
             if answer.result is None:
                 logger.warning("no depth for the picture at %s: %s", answer.frame.header.stamp, answer.error)
                 continue
             header, result = answer.frame.header, answer.result
+            if result.notice:
+                self._told.warn("the picture at %s: %s", header.stamp, result.notice)
             yield DepthMessages(
                 depth=depth_image(header, result, options.encoding, farthest_m=options.farthest_m),
                 info=info_of(header, answer.frame.info, result),

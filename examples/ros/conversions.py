@@ -1,31 +1,20 @@
-"""Between ROS messages and what the client takes and gives: pixels, intrinsics and depth.
+"""Between ROS messages and what the client takes and gives: intrinsics and depth.
 
 Two conventions meet here. In ROS the first pixel's centre is at 0, in the service it is at 0.5: intrinsics
-differ by half a pixel. It does not know topics.
+differ by half a pixel.
 """
 
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from service.client import DepthResult, Intrinsics
-from service.client.images import encode_png
+from depth_client import DepthResult, Intrinsics
+from depth_client.images import encode_png
 
 from .messages import CameraInfo, CompressedImage, Floats, Header, Image, Time
 
 Encoding = Literal["32FC1", "16UC1"]
 """Metres as float32, or whole millimetres; REP 118 has both, and asks consumers for the first only."""
-_CHANNELS = {
-    "rgb8": (3, [0, 1, 2]),
-    "bgr8": (3, [2, 1, 0]),
-    "rgba8": (4, [0, 1, 2]),
-    "bgra8": (4, [2, 1, 0]),
-    "8UC3": (3, [2, 1, 0]),
-    "mono8": (1, [0]),
-    "8UC1": (1, [0]),
-}
-"""Bytes of a pixel, and which of them are red, green and blue."""
 _FARTHEST_MM = 65535
 _COMPRESSED_DEPTH = "16UC1; compressedDepth png"
 _CONFIG_HEADER = bytes(12)
@@ -42,47 +31,49 @@ def header_of(message: Any) -> Header:
     return Header(stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec), frame_id=message.header.frame_id)
 
 
-def picture_of(message: Any) -> bytes | npt.NDArray[np.uint8]:
-    """Return an Image's pixels as RGB or grey, or a CompressedImage's bytes as they are.
-
-    Raises:
-        UnfitMessage: It is in an encoding that is not read here, or shorter than it says.
-    """
-    if not hasattr(message, "encoding"):
-        if "compressedDepth" in message.format:
-            raise UnfitMessage(f"the format is {message.format!r}; expected a picture, not depth")
-        return bytes(message.data)
-    if message.encoding not in _CHANNELS:
-        raise UnfitMessage(f"the encoding is {message.encoding!r}; expected one of {', '.join(_CHANNELS)}")
-    channels, order = _CHANNELS[message.encoding]
-    height, width, step = message.height, message.width, message.step
-    data = np.frombuffer(message.data, np.uint8)
-    if step < width * channels or len(data) < step * height:
-        raise UnfitMessage(
-            f"{len(data)} bytes in rows of {step} are no {message.encoding} picture of {width}x{height}"
-        )
-    rows = data[: step * height].reshape(height, step)[:, : width * channels]
-    pixels = rows.reshape(height, width, channels)[..., order]
-    return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
-
-
-def lens_of(info: Any) -> Intrinsics | None:
+def lens_of(info: Any, size: tuple[int, int] | None = None) -> Intrinsics | None:
     """Return the intrinsics of the rectified picture that comes with a CameraInfo; None if not calibrated.
 
     P counts where there is one, else K. Both are of the whole sensor: region of interest and binning apply.
+    Binning averages pixels, so centres move by a part of a pixel: `cx` of ROS becomes
+    (cx + 0.5) / binning - 0.5. (image_geometry divides `cx` alone, and is 0.25 px further at a binning of 2.)
+
+    Args:
+        info: A CameraInfo.
+        size: Of the picture, height first; one that was scaled has a scaled lens. Not compared where None.
+
+    Raises:
+        UnfitMessage: The picture has another shape than the CameraInfo's.
     """
     matrix = np.asarray(info.p, np.float64).reshape(3, 4)
     if not matrix[0, 0]:
         matrix = np.asarray(info.k, np.float64).reshape(3, 3)
     if not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
         return None
-    across, down = max(1, info.binning_x), max(1, info.binning_y)
+    across, down = _shrunk(info, size)
     return Intrinsics(
         fx_px=float(matrix[0, 0]) / across,
         fy_px=float(matrix[1, 1]) / down,
         cx_px=(float(matrix[0, 2]) + 0.5 - info.roi.x_offset) / across,
         cy_px=(float(matrix[1, 2]) + 0.5 - info.roi.y_offset) / down,
     )
+
+
+def _shrunk(info: Any, size: tuple[int, int] | None) -> tuple[float, float]:
+    """Return how many pixels of the sensor one of the picture's stands for, across and down."""
+    across, down = float(max(1, info.binning_x)), float(max(1, info.binning_y))
+    width, height = (info.roi.width or info.width) / across, (info.roi.height or info.height) / down
+    if size is None or not (width >= 1 and height >= 1):
+        return across, down
+    if size == (int(height), int(width)):
+        return across, down
+    by_width, by_height = width / size[1], height / size[0]
+    if abs(width / by_height - size[1]) > 1 and abs(height / by_width - size[0]) > 1:
+        raise UnfitMessage(
+            f"the picture is {size[1]}x{size[0]} and its CameraInfo is of {width:g}x{height:g} pixels, "
+            "which is another shape; expected the CameraInfo of this picture"
+        )
+    return across * by_width, down * by_height
 
 
 def info_of(header: Header, info: Any, result: DepthResult) -> CameraInfo:

@@ -1,7 +1,6 @@
 """ROS messages as plain records: the fields of sensor_msgs, without ROS.
 
-Whatever has fields of these names will do in their place, such as the messages of rclpy and of rosbags. It
-does not know what is done with them.
+Whatever has fields of these names will do in their place, such as the messages of rclpy and of rosbags.
 """
 
 import array

@@ -3,7 +3,7 @@
     python3 -m examples.ros.node --ros-args -p address:=grpc://localhost:8001 \
         -r image:=/camera/image_rect -r camera_info:=/camera/camera_info
 
-It needs rclpy and sensor_msgs, as a ROS 2 installation has them. It does not know how depth is made.
+It needs rclpy and sensor_msgs, as a ROS 2 installation has them.
 """
 
 import threading
@@ -16,7 +16,7 @@ import rclpy.node
 import rclpy.qos
 import sensor_msgs.msg
 
-from service.client import DepthClient, ServiceError
+from depth_client import DepthClient, ServiceError
 
 from .bridge import BridgeOptions, DepthBridge, Feed, Pairing
 from .conversions import UnfitMessage, compressed_depth
@@ -29,7 +29,7 @@ _PARAMETERS: dict[str, Any] = {
     "compressed": False,  # subscribe to image/compressed rather than image
     "encoding": "32FC1",
     "as_sent": True,
-    "smoothing": 0.0,
+    "steadiness": 0.8,
     "farthest_m": 0.0,  # 0: no bound
     "camera_height_m": 0.0,  # 0: unknown
     "model": "",
@@ -46,7 +46,7 @@ class DepthNode(rclpy.node.Node):  # type: ignore[misc]
         options = BridgeOptions(
             encoding=given["encoding"],
             as_sent=given["as_sent"],
-            smoothing=given["smoothing"],
+            steadiness=given["steadiness"],
             farthest_m=given["farthest_m"] or None,
             camera_height_m=given["camera_height_m"] or None,
             model=given["model"] or None,
@@ -62,7 +62,14 @@ class DepthNode(rclpy.node.Node):  # type: ignore[misc]
         self._packed = self.create_publisher(
             messages.CompressedImage, "depth/image_rect/compressedDepth", qos
         )
-        self.create_subscription(messages.CameraInfo, "camera_info", self._pairing.take_info, qos)
+        # A latched CameraInfo was sent before this node came, and is heard only by who asks for it so.
+        latched = rclpy.qos.QoSProfile(
+            depth=1,
+            reliability=rclpy.qos.ReliabilityPolicy.RELIABLE,
+            durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL,
+        )
+        for wanted in (qos, latched):
+            self.create_subscription(messages.CameraInfo, "camera_info", self._pairing.take_info, wanted)
         if given["compressed"]:
             self.create_subscription(messages.CompressedImage, "image/compressed", self._take, qos)
         else:

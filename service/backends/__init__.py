@@ -3,7 +3,7 @@
 It knows checkpoints and devices, and neither requests nor queues.
 """
 
-from service.backends.base import Backend, BackendError, BackendOptions
+from service.backends.base import Backend, BackendError, BackendOptions, DeviceLost
 from service.backends.choose import Placement, choose, open_backend
 
-__all__ = ["Backend", "BackendError", "BackendOptions", "Placement", "choose", "open_backend"]
+__all__ = ["Backend", "BackendError", "BackendOptions", "DeviceLost", "Placement", "choose", "open_backend"]

@@ -3,13 +3,22 @@
 It does not import torch unless torch is what was asked for, or a GPU is there to be found.
 """
 
+import logging
 import math
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
+from model.drawing import TOLERANCES, check_answer, drawn_image
+from model.golden import GoldenError
 from service.backends.base import Backend, BackendError, BackendOptions
+
+_log = logging.getLogger(__name__)
+
+_TORCH = "which runs networks on CUDA devices: pip install 'vfm-depth[torch]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,22 +74,31 @@ def _kind(backend: str, device: str) -> tuple[str, tuple[str, ...], str]:
         found = tuple(f"cuda:{index}" for index in range(gpus))
         devices = wanted or found
         if not devices or not set(devices) <= set(found):
-            raise BackendError(
-                f"device is {device!r}; this machine has {', '.join(found) or 'no CUDA device'}"
-            )
+            none = "no CUDA device" if find_spec("torch") else f"no torch, {_TORCH}"
+            raise BackendError(f"device is {device!r}; this machine has {', '.join(found) or none}")
         return "torch", devices, f"{gpus} CUDA device{'s' if gpus != 1 else ''} found"
     if backend == "torch":
+        if find_spec("torch") is None:
+            raise BackendError(f"backend is 'torch', and torch is not installed, {_TORCH}")
         return "torch", ("cpu",), "torch asked for, and no CUDA device"
-    return "openvino", ("cpu",), "no CUDA device" if device == "auto" else "the CPU asked for"
+    if device == "cpu":
+        return "openvino", ("cpu",), "the CPU asked for"
+    idle = find_spec("torch") is None and _has_nvidia_device()
+    return "openvino", ("cpu",), f"there is a GPU, and no torch, {_TORCH}" if idle else "no CUDA device"
 
 
 def cuda_devices() -> int:
     """Return how many GPUs torch can use; torch is not imported where no driver shows a device."""
-    if not any(Path("/dev").glob("nvidia[0-9]*")) or find_spec("torch") is None:
+    if not _has_nvidia_device() or find_spec("torch") is None:
         return 0
     from service.backends.torch import device_count
 
     return device_count()
+
+
+def _has_nvidia_device() -> bool:
+    """Return whether NVIDIA's driver shows a device."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -109,9 +127,49 @@ def _cpu_quota(cgroup: Path) -> float | None:
 def open_backend(kind: str, checkpoint: Path, options: BackendOptions) -> Backend:
     """Load a checkpoint on a device and warm it up; takes seconds, and more where an export is made first.
 
+    Nothing is returned that fails the golden check. Where something was cached, it is made again first, once.
+
     Raises:
-        BackendError: It cannot be loaded; the message says why.
+        BackendError: It cannot be loaded, or fails the golden check; the message says why.
     """
+    again = False
+    while True:
+        backend = _open(kind, checkpoint, options)
+        try:
+            check_golden(backend)
+        except GoldenError as error:
+            backend.close()
+            if again or not backend.discard():
+                raise BackendError(f"{checkpoint} on {backend.description}: {error}") from error
+            again = True
+            _log.warning("%s: %s; what was cached for it is made again", checkpoint, error)
+        else:
+            return backend
+
+
+def check_golden(backend: Backend) -> None:
+    """Have a backend answer the drawn image in batches of all sizes; this warms it up, too.
+
+    Raises:
+        GoldenError: An answer differs from the plain network's.
+    """
+    if backend.golden is None:
+        return
+    tolerance = TOLERANCES[backend.precision]
+    image = drawn_image(backend.height, backend.width)
+    most = backend.max_batch
+    lanes = backend.lanes if backend.padded else 1  # which take turns, and have recorded the network each
+    for size in sorted({min(2**power, most) for power in range(most.bit_length() + 1)}):
+        for _ in range(lanes):
+            for disparity in backend.predict(np.stack([image] * size)):
+                check_answer(backend.golden, disparity, tolerance)
+
+
+def _open(kind: str, checkpoint: Path, options: BackendOptions) -> Backend:
+    if checkpoint.suffix in (".onnx", ".xml"):
+        from service.backends.described import DescribedBackend
+
+        return DescribedBackend(checkpoint, options)
     if kind == "openvino":
         from service.backends.openvino import OpenVinoBackend
 

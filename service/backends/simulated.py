@@ -1,6 +1,6 @@
 """A backend that computes nothing: it sleeps as long as a device would, to measure and test the scheduler.
 
-Its answer is a function of the image alone, so that a mixed-up answer shows. It does not know networks.
+Its answer is a function of the image alone, so that a mixed-up answer shows.
 
 The latency curve is that of ResNet-50, a network about as heavy as a student here, as NVIDIA published it
 in MLPerf Inference 3.0 (mlcommons/inference_results_v3.0, closed/NVIDIA/results). An H100-PCIe-80GB answers
@@ -51,6 +51,9 @@ class SimulatedBackend:
         self.height, self.width = config.height, config.width
         self.max_batch = options.max_batch or _MAX_BATCH
         self.lanes = 1
+        self.padded = False
+        self.precision = "float32"
+        self.golden = None
         self.description = f"simulated, {fixed_s * 1e3:g} ms a batch and {per_image_s * 1e6:g} us an image"
         self._fixed_s, self._per_image_s = fixed_s, per_image_s
 
@@ -67,3 +70,7 @@ class SimulatedBackend:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def discard(self) -> bool:
+        """Return False: nothing is cached."""
+        return False

@@ -1,7 +1,6 @@
 """Depth as colours for people to look at.
 
-Colours go by disparity, in which a road recedes evenly, with the near at the bright end. It does not know
-units.
+Colours go by disparity, in which a road recedes evenly, with the near at the bright end.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from service.errors import InvalidArgument
+from model.disparity import depth_to_disparity, disparity_to_depth
+from service.contract.errors import InvalidArgument
 
 _OPENCV: Mapping[str, int] = {
     "cividis": cv2.COLORMAP_CIVIDIS,
@@ -44,7 +44,7 @@ def colour_depth(
     """Return RGB colours of a depth map.
 
     Args:
-        depth: Positive, in any unit.
+        depth: Positive, in any unit; NaN is black.
         name: One of `COLOUR_MAPS`.
         near: The depth at the near end; the image's own where None.
         far: The depth at the far end; likewise.
@@ -54,13 +54,22 @@ def colour_depth(
     """
     if name not in COLOUR_MAPS:
         raise InvalidArgument(f"there is no colour map {name!r}; expected one of {', '.join(COLOUR_MAPS)}")
-    disparity = 1.0 / depth
+    disparity = depth_to_disparity(depth)
     seen = disparity[::_STEP, ::_STEP]
-    high = float(np.quantile(seen, 1 - _EDGE)) if near is None else 1.0 / near
-    low = float(np.quantile(seen, _EDGE)) if far is None else 1.0 / far
+    holes = np.isnan(disparity) if np.isnan(disparity.min()) else None
+    if holes is not None:
+        seen = seen[np.isfinite(seen)] if np.isfinite(seen).any() else np.ones(1, np.float32)
+    high = float(np.quantile(seen, 1 - _EDGE)) if near is None else depth_to_disparity(near)
+    low = float(np.quantile(seen, _EDGE)) if far is None else depth_to_disparity(far)
     if high < low:
         raise InvalidArgument(
-            f"the colour range ends before it begins: near is {1 / high:.4g} and far is {1 / low:.4g}"
+            f"the colour range ends before it begins: near is {disparity_to_depth(high):.4g} "
+            f"and far is {disparity_to_depth(low):.4g}"
         )
     share = (disparity - low) / max(high - low, 1e-12)
-    return COLOUR_MAPS[name][(share.clip(0, 1) * 255).astype(np.uint8)]
+    if holes is not None:
+        share[holes] = 0
+    colours = COLOUR_MAPS[name][(share.clip(0, 1) * 255).astype(np.uint8)]
+    if holes is not None:
+        colours[holes] = 0
+    return colours

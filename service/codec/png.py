@@ -1,11 +1,12 @@
 """PNG files written fast: one filter in numpy, and a deflate that was made for speed.
 
 Depth changes little from row to row, so the Up filter (each byte less the one above it: PNG specification,
-section 9.2) leaves small numbers, which the quickest deflate packs as well as a slow one packs the depth. It
-does not know what the pixels mean.
+section 9.2) leaves small numbers, which the quickest deflate packs as well as a slow one packs the depth.
 """
 
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from isal import isal_zlib
@@ -16,8 +17,15 @@ _GREY, _RGB = 0, 2
 _LEVEL = 1
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+
+
+def encode_png(pixels: np.ndarray, texts: Mapping[str, str] = _NO_TEXTS) -> bytes:
     """Return a PNG file of uint16 (height, width) grey or uint8 (height, width, 3) RGB pixels.
+
+    Args:
+        pixels: The picture.
+        texts: What the file says beside it: Latin words by short names (tEXt: PNG specification, 11.3.3.2).
 
     Raises:
         ValueError: They are something else, or there are none.
@@ -38,7 +46,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
     height, width = pixels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     packed = isal_zlib.compress(_filtered(rows), _LEVEL)
-    return b"".join((_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", packed), *_chunk(b"IEND", b"")))
+    chunks = [_chunk(b"IHDR", header)]
+    chunks += (_chunk(b"tEXt", f"{name}\0{text}".encode("latin-1")) for name, text in texts.items())
+    chunks += (_chunk(b"IDAT", packed), _chunk(b"IEND", b""))
+    return b"".join((_SIGNATURE, *(piece for chunk in chunks for piece in chunk)))
 
 
 def _filtered(rows: np.ndarray) -> np.ndarray:

@@ -1,14 +1,15 @@
 """What clients of the protocol are told about the server and its models: tensors, configuration, versions.
 
-It does not know how it is told: these are the protocol's JSON objects, and its messages have the same fields.
+These are the protocol's JSON objects, and its messages have the same fields.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.answer import ModelInfo
-from service.errors import UnknownModel
+from service.contract.answer import ModelInfo
+from service.contract.errors import UnknownModel
+from service.kserve.objects import ModelMetadata, ServerMetadata, TensorMetadata
 from service.kserve.tensors import Datatype
 from service.settings import Settings
 
@@ -18,6 +19,10 @@ NAME = "vfm-depth"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy", "statistics")
 ADMIN_EXTENSION = "model_repository"
 """There only where there is an admin key."""
+SHARED_MEMORY_EXTENSION = "system_shared_memory"
+"""There only where the settings say so."""
+UNKNOWN_MODEL = "Request for unknown model"
+"""How Triton's own begin, which its examples look for."""
 PRIORITY_LEVELS = 9
 """1 goes first, as in Triton."""
 DEFAULT_PRIORITY = 5
@@ -35,7 +40,7 @@ class TensorSpec:
 
 
 ENCODED = TensorSpec(name="image", datatype="BYTES", dims=(1,))
-"""JPEG, PNG or WebP files."""
+"""JPEG, PNG, WebP or AVIF files."""
 PIXELS = TensorSpec(name="rgb_uint8", datatype="UINT8", dims=(-1, -1, 3), format="FORMAT_NHWC")
 """RGB from 0 to 255."""
 UNIT_PIXELS = TensorSpec(name="rgb_fp32", datatype="FP32", dims=(-1, -1, 3), format="FORMAT_NHWC")
@@ -47,9 +52,10 @@ DEPTH = TensorSpec(name="depth", datatype="FP32", dims=(-1, -1))
 OUTPUTS = (DEPTH,)
 
 
-def server_metadata(version: str, *, admin: bool) -> Json:
+def server_metadata(version: str, *, admin: bool, shared_memory: bool) -> ServerMetadata:
     """Say what this server is."""
-    extensions = sorted((*EXTENSIONS, ADMIN_EXTENSION)) if admin else list(EXTENSIONS)
+    further = [ADMIN_EXTENSION] * admin + [SHARED_MEMORY_EXTENSION] * shared_memory
+    extensions = sorted((*EXTENSIONS, *further))
     return {"name": NAME, "version": version, "extensions": extensions}
 
 
@@ -64,10 +70,10 @@ def find(infos: Sequence[ModelInfo], name: str, version: str) -> ModelInfo:
             return info
     known = ", ".join(f"{info.name} {info.version}" for info in infos) or "none yet"
     asked = f"{name[:40]!r}" + (f" of version {version[:40]!r}" if version else "")
-    raise UnknownModel(f"there is no model {asked}; expected one of {known}")
+    raise UnknownModel(f"{UNKNOWN_MODEL}: there is no model {asked}; expected one of {known}")
 
 
-def model_metadata(info: ModelInfo, infos: Sequence[ModelInfo]) -> Json:
+def model_metadata(info: ModelInfo, infos: Sequence[ModelInfo]) -> ModelMetadata:
     """Say which tensors a model takes and gives, and what its depth is."""
     return {
         "name": info.name,
@@ -75,13 +81,7 @@ def model_metadata(info: ModelInfo, infos: Sequence[ModelInfo]) -> Json:
         "platform": NAME,
         "inputs": [_tensor(spec) for spec in INPUTS],
         "outputs": [_tensor(spec) for spec in OUTPUTS],
-        "properties": {
-            "unit": info.unit,
-            "height": str(info.height),
-            "width": str(info.width),
-            "min_depth": f"{info.min_depth:g}",
-            "max_depth": f"{info.max_depth:g}",
-        },
+        "properties": _properties(info),
     }
 
 
@@ -113,16 +113,24 @@ def model_config(info: ModelInfo, settings: Settings) -> Json:
             "priority_levels": PRIORITY_LEVELS,
             "default_priority_level": DEFAULT_PRIORITY,
         },
-        "parameters": {
-            "unit": {"string_value": info.unit},
-            "height": {"string_value": str(info.height)},
-            "width": {"string_value": str(info.width)},
-        },
+        "parameters": {name: {"string_value": value} for name, value in _properties(info).items()},
         "model_transaction_policy": {"decoupled": False},
     }
 
 
-def _tensor(spec: TensorSpec) -> Json:
+def _properties(info: ModelInfo) -> dict[str, str]:
+    return {
+        "unit": info.unit,
+        "height": str(info.height),
+        "width": str(info.width),
+        "min_depth": f"{info.min_depth:g}",
+        "max_depth": f"{info.max_depth:g}",
+        "affine": "yes" if info.affine else "no",
+        "licence": info.licence,
+    }
+
+
+def _tensor(spec: TensorSpec) -> TensorMetadata:
     return {"name": spec.name, "datatype": spec.datatype, "shape": [-1, *spec.dims]}
 
 

@@ -1,27 +1,39 @@
-"""Requests and answers as HTTP carries them: JSON, and tensors as bytes behind it.
-
-It does not know HTTP's headers but for one number: how long the JSON is.
-"""
+"""Requests and answers as HTTP carries them: JSON, and tensors as bytes behind it."""
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
-from service.errors import InvalidArgument
+from service.contract.errors import InvalidArgument
 from service.kserve.contract import DEPTH, ENCODED
-from service.kserve.infer import InferAnswer, InferCall, RequestedOutput
+from service.kserve.infer import InferAnswer, InferCall, RequestedOutput, check_counts, check_parameters
+from service.kserve.objects import InferOutput, InferResponse
 from service.kserve.parameters import Scalar
-from service.kserve.tensors import Elements, Tensor, from_numbers, from_raw, known, tensor_of, to_numbers
+from service.kserve.tensors import (
+    BINARY_SIZE,
+    SHARED,
+    Elements,
+    SharedTensor,
+    Tensor,
+    check_images,
+    from_numbers,
+    from_raw,
+    known,
+    read_hints,
+    shared_place,
+    tensor_of,
+    to_numbers,
+    unpacked,
+)
+from service.settings import Settings
 
-BINARY_SIZE = "binary_data_size"
 BINARY_OUTPUT = "binary_data_output"
-_CONTENT_TYPE = "content_type"
-"""Of an input; ``base64`` is what BYTES in JSON are here whether it is said or not."""
-_MOST_JSON_BYTES = 16 * 2**20
-"""Numbers as text grow tenfold when they are read; what is larger comes as bytes."""
+_MARKS = (b",", b":", b"[", b"{")
+"""Each value in JSON has one of these beside it, and each grows tenfold or more when it is read."""
 
 
 def read_raw_call(model: str, version: str, body: bytes) -> InferCall:
@@ -35,7 +47,7 @@ def read_raw_call(model: str, version: str, body: bytes) -> InferCall:
     )
 
 
-def read_call(model: str, version: str, body: bytes, json_bytes: int | None) -> InferCall:
+def read_call(model: str, version: str, body: bytes, json_bytes: int | None, settings: Settings) -> InferCall:
     """Read a request.
 
     Args:
@@ -43,33 +55,31 @@ def read_call(model: str, version: str, body: bytes, json_bytes: int | None) -> 
         version: Likewise; empty where there is none.
         body: JSON, and raw tensors behind it.
         json_bytes: How long the JSON is; all of the body where None.
+        settings: Say how large it may be.
 
     Raises:
-        InvalidArgument: It is no such request.
+        InvalidArgument: It is no such request, or there is too much of something.
     """
     if json_bytes is not None and json_bytes > len(body):
         raise InvalidArgument(f"the JSON is said to have {json_bytes} bytes, and the body has {len(body)}")
-    text = memoryview(body)[:json_bytes]
-    if len(text) > _MOST_JSON_BYTES:
-        raise InvalidArgument(
-            f"the JSON has {len(text)} bytes; expected at most {_MOST_JSON_BYTES}, and tensors as binary data"
-        )
+    text = body if json_bytes is None else body[:json_bytes]
+    _check_size(text, settings)
     try:
         said = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidArgument(f"the body is no JSON: {error.msg} at character {error.pos}") from None
     request = _object(said, "the request")
     inputs = _list(request.get("inputs"), "inputs")
+    outputs_said = _list(request.get("outputs", []), "outputs")
+    check_counts(inputs, outputs_said)
     raw = _Raw(memoryview(body)[len(text) :])
-    tensors = [_read_input(_object(each, "an input"), raw) for each in inputs]
+    tensors = [_read_input(_object(each, "an input"), raw, settings.max_images_per_call) for each in inputs]
     raw.check_spent()
     parameters = dict(_parameters(request, "the request"))
     binary = parameters.pop(BINARY_OUTPUT, False)
     if not isinstance(binary, bool):
         raise InvalidArgument(f"{BINARY_OUTPUT!r} is {str(binary)[:40]!r}; expected true or false")
-    outputs = [
-        _read_output(_object(each, "an output")) for each in _list(request.get("outputs", []), "outputs")
-    ]
+    outputs = [_read_output(_object(each, "an output")) for each in outputs_said]
     if binary:
         # The request's word for all outputs; what an output says for itself is stronger.
         outputs = outputs or [RequestedOutput(name=DEPTH.name)]
@@ -87,8 +97,25 @@ def read_call(model: str, version: str, body: bytes, json_bytes: int | None) -> 
     )
 
 
-def write_answer(answer: InferAnswer, *, binary: bool, most_numbers: int) -> tuple[bytes, int | None]:
-    """Write an answer; return its bytes, and how many of them are JSON where others follow.
+def _check_size(text: bytes, settings: Settings) -> None:
+    most_bytes, most = settings.max_request_json_bytes, settings.max_request_numbers
+    if len(text) > most_bytes:
+        raise InvalidArgument(
+            f"the JSON has {len(text)} bytes; expected at most {most_bytes} (DEPTH_MAX_REQUEST_JSON_BYTES), "
+            "and tensors as binary data"
+        )
+    count = sum(map(text.count, _MARKS))
+    if count > most:
+        raise InvalidArgument(
+            f"the JSON has {count} numbers, names and lists; expected at most {most} "
+            "(DEPTH_MAX_REQUEST_NUMBERS), and tensors as binary data"
+        )
+
+
+def write_answer(
+    answer: InferAnswer, *, binary: bool, most_numbers: int
+) -> tuple[Sequence[bytes], int | None]:
+    """Write an answer; return its bytes in pieces, and how many of them are JSON where others follow.
 
     Args:
         answer: The answer.
@@ -98,21 +125,26 @@ def write_answer(answer: InferAnswer, *, binary: bool, most_numbers: int) -> tup
     Raises:
         InvalidArgument: There are more.
     """
-    output: dict[str, Any] = {"name": DEPTH.name, "datatype": DEPTH.datatype, "shape": answer.shape}
-    response = {
+    output: InferOutput = {"name": DEPTH.name, "datatype": DEPTH.datatype, "shape": answer.shape}
+    response: InferResponse = {
         "model_name": answer.model,
         "model_version": answer.version,
-        **({"id": answer.id} if answer.id else {}),
         "outputs": [output],
     }
+    if answer.id:
+        response["id"] = answer.id
+    if answer.place is not None:
+        where = (answer.place.region, answer.place.byte_size, answer.place.offset)
+        output["parameters"] = {**dict(zip(SHARED, where, strict=True)), **answer.parameters}
+        return (orjson.dumps(response),), None
     if binary:
         output["parameters"] = {BINARY_SIZE: len(answer.depth), **answer.parameters}
         head = orjson.dumps(response)
-        return head + answer.depth, len(head)
+        return (head, answer.depth), len(head)
     depth = answer.numbers(most_numbers, where="in JSON", instead=f"{BINARY_OUTPUT}: true")
     output["parameters"] = answer.parameters
     output["data"] = to_numbers(depth)
-    return orjson.dumps(response), None
+    return (orjson.dumps(response),), None
 
 
 class _Raw:
@@ -135,33 +167,37 @@ class _Raw:
             raise InvalidArgument(f"{len(self._left)} bytes of the body belong to no input; expected none")
 
 
-def _read_input(said: Mapping[str, Any], raw: _Raw) -> Tensor:
+def _read_input(said: Mapping[str, Any], raw: _Raw, most_images: int) -> Tensor | SharedTensor:
     name = _text(said.get("name"), "an input's name")
     datatype = known(name, said.get("datatype"))
     shape = _list(said.get("shape"), f"the shape of input {name!r}")
-    parameters = dict(_parameters(said, f"input {name!r}"))
+    parameters: Mapping[str, object] = _parameters(said, f"input {name!r}")
+    place, parameters = shared_place(f"input {name[:40]!r}", parameters)
+    may_be_packed = read_hints(name, datatype, parameters)
+    if place is not None:
+        if BINARY_SIZE in parameters or "data" in said:
+            raise InvalidArgument(f"input {name[:40]!r} has data, and shared memory too; expected one")
+        return SharedTensor(name=name, datatype=datatype, shape=shape, place=place)
     is_raw = BINARY_SIZE in parameters
-    size = parameters.pop(BINARY_SIZE, None)
-    if parameters.pop(_CONTENT_TYPE, "base64") != "base64":
-        raise InvalidArgument(f"input {name!r} has another {_CONTENT_TYPE!r} than base64")
-    if parameters:
-        raise InvalidArgument(
-            f"input {name!r} has the parameter {next(iter(parameters))[:40]!r}; expected none"
-        )
     if is_raw == ("data" in said):
         raise InvalidArgument(f"input {name!r}: expected either data or {BINARY_SIZE!r}")
     if is_raw:
-        elements = from_raw(name, datatype, raw.take(name, size))
+        taken = raw.take(name, parameters[BINARY_SIZE])
+        elements = from_raw(name, datatype, taken, most_images=most_images)
+        if may_be_packed and not isinstance(elements, np.ndarray):
+            elements = unpacked(elements)
     else:
-        elements = _read_data(name, datatype, said["data"])
+        elements = _read_data(name, datatype, said["data"], most_images)
     return tensor_of(name, datatype, shape, elements)
 
 
-def _read_data(name: str, datatype: str, data: object) -> Elements:
+def _read_data(name: str, datatype: str, data: object, most_images: int) -> Elements:
+    listed = _list(data, f"the data of input {name!r}")
     if datatype != "BYTES":
-        return from_numbers(name, datatype, _list(data, f"the data of input {name!r}"))
+        return from_numbers(name, datatype, listed)
+    check_images(name, len(listed), most_images)
     elements = []
-    for text in _flat(_list(data, f"the data of input {name!r}")):
+    for text in _flat(listed):
         try:
             elements.append(base64.b64decode(text, validate=True))
         except (TypeError, ValueError, binascii.Error):
@@ -183,6 +219,7 @@ def _read_output(said: Mapping[str, Any]) -> RequestedOutput:
 
 def _parameters(said: Mapping[str, Any], whose: str) -> Mapping[str, Scalar]:
     parameters = _object(said.get("parameters", {}), f"the parameters of {whose}")
+    check_parameters(parameters, whose)
     for name, value in parameters.items():
         if not isinstance(value, bool | int | float | str):
             raise InvalidArgument(f"parameter {name[:40]!r} of {whose} is no text, number, true or false")
@@ -192,7 +229,7 @@ def _parameters(said: Mapping[str, Any], whose: str) -> Mapping[str, Scalar]:
 def _object(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise InvalidArgument(f"{what} is no JSON object; expected one")
-    return value
+    return {name: each for name, each in value.items() if each is not None}  # null is as good as absent
 
 
 def _list(value: object, what: str) -> list[Any]:

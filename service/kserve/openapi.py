@@ -1,23 +1,32 @@
 """The protocol's part of the OpenAPI document.
 
-It does not know how requests are answered; a test sends what it allows, and checks the answers against it.
+A test sends what it allows, and checks the answers against it.
 """
 
 from typing import Any
 
 from fastapi import FastAPI
 
-from service.kserve.contract import DEPTH, INPUTS, PRIORITY_LEVELS
-from service.kserve.parameters import OPTIONS, PRIORITY, RESERVED, TIMEOUT
+from service.contract.options import schemas
+from service.kserve.contract import DEPTH, INPUTS
+from service.kserve.objects import returned_schemas
+from service.kserve.parameters import InferParameters
+from service.kserve.tensors import SHARED_OFFSET, SHARED_REGION, SHARED_SIZE
+from service.rest.openapi import deadline_header
 
 Schema = dict[str, Any]
 
 _TAG = "open inference protocol"
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
-_NUMBER: Schema = {"type": "number"}
 _FLAG: Schema = {"type": "boolean"}
 _BINARY: Schema = {"type": "string", "format": "binary"}
+_SHARED: Schema = {
+    SHARED_REGION: _TEXT,
+    SHARED_SIZE: _COUNT,
+    SHARED_OFFSET: _COUNT,
+}
+"""Where in shared memory a tensor lies, or is to be written."""
 _ERRORS = {
     "400": "The request is malformed, a tensor is not what it says, or the bytes are no image.",
     "401": "An API key is required.",
@@ -72,6 +81,21 @@ def _paths() -> Schema:
         paths[f"{path}/config"] = asked | _get("How a model is served", "ModelConfig", known)
         paths[f"{path}/stats"] = asked | _get("What a model has done", "Statistics", known)
         paths[f"{path}/infer"] = asked | {"post": _infer()}
+    return paths | _shared_memory_paths()
+
+
+def _shared_memory_paths() -> Schema:
+    own = "Where DEPTH_SHARED_MEMORY_PREFIX allows it; each API key has regions of its own."
+    region = _object({"key": _TEXT, "offset": _COUNT, "byte_size": _COUNT}, required=("key", "byte_size"))
+    paths: Schema = {}
+    for path, names in (("", ()), ("/region/{region}", ("region",))):
+        asked: Schema = {"parameters": [_in_path(name) for name in names]}
+        status = _get("Which regions of shared memory are registered", "Regions", ("400", "401"))
+        forget = _post("Forget regions of shared memory", _object({}), None, ("401",), own)
+        paths[f"/v2/systemsharedmemory{path}/status"] = asked | status
+        paths[f"/v2/systemsharedmemory{path}/unregister"] = asked | {"post": forget}
+    register = _post("Register a region of shared memory", region, None, ("401",), own)
+    paths["/v2/systemsharedmemory/region/{region}/register"] = asked | {"post": register}
     return paths
 
 
@@ -79,9 +103,9 @@ def _infer() -> Schema:
     return {
         "tags": [_TAG],
         "summary": "Depth of a batch of images",
-        "description": "Exactly one of the inputs comes. `image` holds whole JPEG, PNG or WebP files: base64 "
-        "in JSON, elements behind their uint32 lengths in binary. The others hold RGB pixels, colours last. "
-        "With `Inference-Header-Content-Length: 0` the body is one bare photograph.",
+        "description": "Exactly one of the inputs comes. `image` holds whole JPEG, PNG, WebP or AVIF files: "
+        "base64 in JSON, elements behind their uint32 lengths in binary. The others hold RGB pixels, "
+        "colours last. With `Inference-Header-Content-Length: 0` the body is one bare photograph.",
         "parameters": [
             {
                 "name": "Inference-Header-Content-Length",
@@ -89,12 +113,7 @@ def _infer() -> Schema:
                 "schema": _COUNT,
                 "description": "How many bytes of the body are JSON, where tensors follow it as bytes.",
             },
-            {
-                "name": "X-Request-Deadline-Ms",
-                "in": "header",
-                "schema": {"type": "number", "exclusiveMinimum": 0},
-                "description": "How long the answer may take, counted from the request's arrival.",
-            },
+            deadline_header(),
         ],
         "requestBody": {
             "required": True,
@@ -137,57 +156,13 @@ def _repository_paths() -> Schema:
 
 
 def _schemas() -> Schema:
-    spec = _object(
-        {"name": _TEXT, "datatype": _TEXT, "shape": {"type": "array", "items": {"type": "integer"}}}
-    )
-    specs: Schema = {"type": "array", "items": spec}
-    texts: Schema = {"type": "array", "items": _TEXT}
+    region = {"name": _TEXT, "key": _TEXT, "offset": _COUNT, "byte_size": _COUNT}
     return {
-        "V2Error": _object({"error": _TEXT}, required=("error",)),
-        "Live": _object({"live": _FLAG}, required=("live",)),
-        "Ready": _object({"ready": _FLAG}, required=("ready",)),
-        "ModelReady": _object({"name": _TEXT, "ready": _FLAG}, required=("name", "ready")),
-        "ServerMetadata": _object(
-            {"name": _TEXT, "version": _TEXT, "extensions": texts}, required=("name", "version", "extensions")
-        ),
-        "ModelMetadata": _object(
-            {
-                "name": _TEXT,
-                "versions": texts,
-                "platform": _TEXT,
-                "inputs": specs,
-                "outputs": specs,
-                "properties": {"type": "object", "additionalProperties": _TEXT},
-            },
-            required=("name", "versions", "platform", "inputs", "outputs"),
-        ),
+        **returned_schemas(),
+        "Regions": {"type": "array", "items": _object(region)},
         "ModelConfig": {"type": "object", "required": ["name", "max_batch_size", "input", "output"]},
-        "Statistics": _statistics(),
-        "RepositoryEntry": _object(
-            dict.fromkeys(("name", "version", "state", "reason"), _TEXT), required=("name", "state")
-        ),
         "InferRequest": _infer_request(),
-        "InferResponse": _infer_response(),
     }
-
-
-def _statistics() -> Schema:
-    duration = _object({"count": _COUNT, "ns": _COUNT}, required=("count", "ns"))
-    phases = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
-    batch_phases = dict.fromkeys(phases[3:], duration)
-    one = _object(
-        {
-            "name": _TEXT,
-            "version": _TEXT,
-            "last_inference": _COUNT,
-            "inference_count": _COUNT,
-            "execution_count": _COUNT,
-            "inference_stats": _object(dict.fromkeys(phases, duration), required=phases),
-            "batch_stats": {"type": "array", "items": _object({"batch_size": _COUNT, **batch_phases})},
-        },
-        required=("name", "version", "inference_count", "execution_count", "inference_stats"),
-    )
-    return _object({"model_stats": {"type": "array", "items": one}}, required=("model_stats",))
 
 
 def _infer_request() -> Schema:
@@ -201,58 +176,26 @@ def _infer_request() -> Schema:
                 "minItems": 1,
                 "maxItems": 4,
             },
-            "parameters": _object({"binary_data_size": _COUNT, "content_type": _TEXT}),
+            "parameters": _object({"binary_data_size": _COUNT, "content_type": _TEXT, **_SHARED}),
             "data": {"type": "array"},
         },
         required=("name", "datatype", "shape"),
     )
     output = _object(
-        {"name": {"type": "string", "enum": [DEPTH.name]}, "parameters": _object({"binary_data": _FLAG})},
+        {
+            "name": {"type": "string", "enum": [DEPTH.name]},
+            "parameters": _object({"binary_data": _FLAG, **_SHARED}),
+        },
         required=("name",),
     )
     return _object(
         {
             "id": _TEXT,
-            "parameters": _request_parameters(),
+            "parameters": _object({**schemas(InferParameters), "binary_data_output": _FLAG}),
             "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
             "outputs": {"type": "array", "items": output},
         },
         required=("inputs",),
-    )
-
-
-def _request_parameters() -> Schema:
-    return _object(
-        {
-            **dict.fromkeys(OPTIONS, _NUMBER),
-            "size": {"type": "string", "enum": ["input", "model"]},
-            PRIORITY: {**_COUNT, "description": f"1 goes first, {PRIORITY_LEVELS} last."},
-            TIMEOUT: {**_COUNT, "description": "In microseconds."},
-            "binary_data_output": _FLAG,
-            **{name: {} for name in RESERVED},
-        }
-    )
-
-
-def _infer_response() -> Schema:
-    output = _object(
-        {
-            "name": _TEXT,
-            "datatype": _TEXT,
-            "shape": {"type": "array", "items": _COUNT, "minItems": 3, "maxItems": 3},
-            "parameters": {"type": "object"},
-            "data": {"type": "array", "items": _NUMBER},
-        },
-        required=("name", "datatype", "shape"),
-    )
-    return _object(
-        {
-            "model_name": _TEXT,
-            "model_version": _TEXT,
-            "id": _TEXT,
-            "outputs": {"type": "array", "items": output},
-        },
-        required=("model_name", "outputs"),
     )
 
 
@@ -269,14 +212,20 @@ def _get(summary: str, answer: str, errors: tuple[str, ...] = ("401",)) -> Schem
     }
 
 
-def _post(summary: str, body: Schema, answer: Schema | None, errors: tuple[str, ...]) -> Schema:
+def _post(
+    summary: str,
+    body: Schema,
+    answer: Schema | None,
+    errors: tuple[str, ...],
+    description: str = "Asks for the admin key.",
+) -> Schema:
     done: Schema = {"description": "OK"}
     if answer is not None:
         done["content"] = {"application/json": {"schema": answer}}
     return {
         "tags": [_TAG],
         "summary": summary,
-        "description": "Asks for the admin key.",
+        "description": description,
         "requestBody": {"required": False, "content": {"application/json": {"schema": body}}},
         "responses": {"200": done, **_errors(("400", "413", "415", *errors))},
     }

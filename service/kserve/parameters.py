@@ -1,76 +1,90 @@
 """What a request's parameters ask for, as fields of the records that the engine takes.
 
-It does not know how parameters travel. Names and units are those of ``/v1/depth``, beside the protocol's own
-``priority`` and ``timeout``.
+Names and units are those of ``/v1/depth``, beside the protocol's own ``priority`` and ``timeout``.
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from service.errors import InvalidArgument
+from pydantic import Field
+
+from service.contract.bounds import DEPTH
+from service.contract.errors import InvalidArgument
+from service.contract.formats import Format
+from service.contract.options import RegionOptions, SceneOptions, read_options
+from service.contract.request import SparseDepth
 from service.kserve.contract import DEFAULT_PRIORITY, PRIORITY_LEVELS
-from service.request import Format
-from service.rest.options import DEPTH_NAMES, depth_options
 
+MOST_SPARSE_CHARACTERS = 2 * 2**20
+"""As base64; a map of 1242x375 pixels that LiDAR fills takes a tenth of it."""
 Scalar = bool | int | float | str
-
-OPTIONS = tuple(sorted(DEPTH_NAMES - {"format", "model", "version", "priority", "colormap", "near", "far"}))
-"""Of depth: the protocol has other places for the rest, or its one output does not need them."""
-RESERVED = ("sequence_id", "sequence_start", "sequence_end", "triton_enable_empty_final_response")
-"""The protocol's, and without meaning for a model that remembers nothing between requests."""
-PRIORITY, TIMEOUT = "priority", "timeout"
-_MAX_LENGTH = 64
-"""Of a value: what options were read from is remembered for the next request."""
-_MOST = 2**64 - 1
+_Whole = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """How the depth of a request's images is wanted."""
+class InferParameters(SceneOptions, RegionOptions):
+    """What the parameters of a request may ask for; the model and its version are in the path."""
 
-    fields: Mapping[str, Any]
-    """Of each image's DepthRequest."""
-    timeout_s: float | None
-    """How long the answer may take; None where the request does not say."""
+    priority: _Whole = 0
+    """1 goes first, 9 last; 5 where 0 or not given."""
+    timeout: _Whole = 0
+    """In microseconds; none where 0 or not given."""
+    sequence_id: str = ""
+    """Without meaning: these models remember nothing between requests."""
+    sequence_start: str = ""
+    """Likewise."""
+    sequence_end: str = ""
+    """Likewise."""
+    triton_enable_empty_final_response: str = ""
+    """Likewise."""
+    content_type: str = ""
+    """Likewise: MLServer's word for the codec that its client wrote with."""
+
+    sparse_depth: Annotated[str, Field(max_length=MOST_SPARSE_CHARACTERS)] | None = None
+    """For one image: depth with holes, as a 16-bit grey PNG in base64, 0 where nothing was measured."""
+    sparse_depth_steps_per_metre: Annotated[float, Field(ge=DEPTH.least, le=DEPTH.most)] = 256.0
+    """What a metre is in it."""
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long the answer may take; None where the request does not say."""
+        return self.timeout / 1e6 or None
+
+    def request_fields(self) -> dict[str, Any]:
+        """Return these parameters as fields of each image's DepthRequest.
+
+        Raises:
+            InvalidArgument: They do not fit together.
+        """
+        # As Triton has it, for 0 and for whatever is beyond its levels.
+        level = self.priority if 1 <= self.priority <= PRIORITY_LEVELS else DEFAULT_PRIORITY
+        fields = super().request_fields()
+        if self.sparse_depth is not None:
+            if fields["anchor"] is not None:
+                raise InvalidArgument("sparse_depth and another anchor are given; expected one of them")
+            fields["anchor"] = self._sparse_depth(self.sparse_depth)
+        return {
+            **fields,
+            "regions": self.regions(),
+            "format": Format.FLOAT32,
+            "priority": DEFAULT_PRIORITY - level,
+        }
+
+    def _sparse_depth(self, text: str) -> SparseDepth:
+        try:
+            png = b64decode(text, validate=True)
+        except ValueError:
+            raise InvalidArgument("sparse_depth is no base64; expected a 16-bit grey PNG in it") from None
+        return SparseDepth(png=png, steps_per_metre=self.sparse_depth_steps_per_metre)
 
 
-def read_parameters(parameters: Mapping[str, Scalar]) -> Wish:
+def read_parameters(parameters: Mapping[str, Scalar]) -> InferParameters:
     """Read a request's parameters.
 
+    Triton's clients send numbers as texts where their type cannot hold them, so all are read as texts.
+
     Raises:
-        InvalidArgument: A name is unknown, or a value cannot be read.
+        InvalidArgument: A name is unknown, or a value is none that it may have.
     """
-    options = []
-    for name, value in parameters.items():
-        if isinstance(value, str) and len(value) > _MAX_LENGTH:
-            raise InvalidArgument(
-                f"parameter {name[:40]!r} has {len(value)} characters; expected at most {_MAX_LENGTH}"
-            )
-        if name in OPTIONS:
-            options.append((name, str(value)))
-        elif name not in (PRIORITY, TIMEOUT, *RESERVED):
-            expected = ", ".join((*OPTIONS, PRIORITY, TIMEOUT))
-            raise InvalidArgument(f"there is no parameter {name[:40]!r}; expected one of {expected}")
-    level = _whole(parameters, PRIORITY)
-    if not 1 <= level <= PRIORITY_LEVELS:
-        level = DEFAULT_PRIORITY  # as Triton has it, for 0 and for whatever is beyond its levels
-    timeout_us = _whole(parameters, TIMEOUT)
-    fields = {
-        **depth_options(tuple(options)),
-        "format": Format.FLOAT32,
-        "priority": DEFAULT_PRIORITY - level,
-    }
-    return Wish(fields=fields, timeout_s=timeout_us / 1e6 or None)
-
-
-def _whole(parameters: Mapping[str, Scalar], name: str) -> int:
-    value = parameters.get(name, 0)
-    # Triton's clients send the timeout as a string where its type cannot hold it.
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if type(value) is not int or not 0 <= value <= _MOST:
-        raise InvalidArgument(
-            f"parameter {name!r} is {str(value)[:40]!r}; expected a whole number from 0 to {_MOST}"
-        )
-    return value
+    texts = ((name, str(value)) for name, value in parameters.items())
+    return read_options(InferParameters, texts, called="parameter")

@@ -1,21 +1,21 @@
 """What models have done, in the protocol's terms: counts, and nanoseconds by phase.
 
-It does not know who counted. Clients take two readings and subtract, so nothing here ever shrinks while a
-model stays loaded; and perf_analyzer wants all phases to have as many counts.
+Clients take two readings and subtract, so nothing here ever shrinks while a model stays loaded; and
+perf_analyzer wants all phases to have as many counts.
 """
 
 from collections.abc import Iterable
 
-from service.answer import ModelInfo
-from service.kserve.contract import Json
+from service.contract.answer import ModelInfo
+from service.kserve.objects import Duration, ModelStatistics, Statistics
 
 
-def model_statistics(infos: Iterable[ModelInfo]) -> Json:
+def model_statistics(infos: Iterable[ModelInfo]) -> Statistics:
     """Say what each version of each model has done since it was loaded."""
     return {"model_stats": [_statistics(info) for info in infos]}
 
 
-def _statistics(info: ModelInfo) -> Json:
+def _statistics(info: ModelInfo) -> ModelStatistics:
     done = info.statistics
     return {
         "name": info.name,
@@ -24,12 +24,12 @@ def _statistics(info: ModelInfo) -> Json:
         "inference_count": done.images,
         "execution_count": done.batches,
         "inference_stats": {
-            "success": _duration(done.images, done.total_s),
+            "success": _duration(done.calls, done.total_s),
             "fail": _duration(done.failed, done.failed_s),
-            "queue": _duration(done.images, done.queue_s),
-            "compute_input": _duration(done.images, done.decode_s),
-            "compute_infer": _duration(done.images, done.network_s),
-            "compute_output": _duration(done.images, done.encode_s),
+            "queue": _duration(done.calls, done.queue_s),
+            "compute_input": _duration(done.calls, done.decode_s),
+            "compute_infer": _duration(done.calls, done.network_s),
+            "compute_output": _duration(done.calls, done.encode_s),
             "cache_hit": _duration(0, 0.0),
             "cache_miss": _duration(0, 0.0),
         },
@@ -46,5 +46,5 @@ def _statistics(info: ModelInfo) -> Json:
     }
 
 
-def _duration(count: int, seconds: float) -> Json:
+def _duration(count: int, seconds: float) -> Duration:
     return {"count": count, "ns": round(seconds * 1e9)}

@@ -1,14 +1,11 @@
-"""The range of a video's colours: it follows the scene slowly, so that the picture does not flicker.
-
-It does not know how colours are made of it.
-"""
+"""The range of a video's colours: it follows the scene slowly, so that the picture does not flicker."""
 
 import math
 
 import numpy as np
 from jaxtyping import Float32
 
-from service.request import Colour
+from service.contract.request import Colour
 
 _EDGE = 0.01
 _STEP = 4
@@ -28,9 +25,13 @@ class ColourRange:
 
     def of(self, depth: Float32[np.ndarray, "height width"]) -> Colour:
         """Return the colours of the next frame."""
-        ends = np.log(np.quantile(depth[::_STEP, ::_STEP], (_EDGE, 1 - _EDGE)))
-        self._log_near = _moved(self._log_near, float(ends[0]))
-        self._log_far = _moved(self._log_far, float(ends[1]))
+        seen = depth[::_STEP, ::_STEP]
+        if (seen := seen[np.isfinite(seen)]).size:
+            ends = np.log(np.quantile(seen, (_EDGE, 1 - _EDGE)))
+            self._log_near = _moved(self._log_near, float(ends[0]))
+            self._log_far = _moved(self._log_far, float(ends[1]))
+        elif math.isnan(self._log_near):  # nothing is to be coloured yet
+            return Colour(map=self._given.map, near=1.0, far=_LEAST_RATIO)
         given = self._given
         near = math.exp(self._log_near) if given.near is None else given.near
         far = math.exp(self._log_far) if given.far is None else given.far

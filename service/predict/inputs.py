@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.errors import InvalidArgument
+from model.footage import VIDEO_SUFFIXES, natural_key
+from service.contract.errors import InvalidArgument
 
-PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp")
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif")
+VIDEOS = VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class Input:
 def find_inputs(paths: Sequence[Path], output: Path) -> list[Input]:
     """Return what to predict: files as they are, and what a folder holds, its own folders included.
 
-    A folder's order is that of its names, and its tree is kept in the stems. What lies in the output folder
-    is not taken for input. Where two files differ by their endings alone, these stay in their stems.
+    A folder's order is that of its names, `2` before `10`, and its tree is kept in the stems. What lies in
+    the output folder is not taken for input. Where two files differ by their endings alone, these stay in
+    their stems.
 
     Raises:
         InvalidArgument: A path leads nowhere, a folder holds nothing to predict, or two files of different
@@ -59,7 +61,7 @@ def find_inputs(paths: Sequence[Path], output: Path) -> list[Input]:
 
 
 def _below(folder: Path, output: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(folder.rglob("*"), key=natural_key):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if hidden or file.suffix.lower() not in PHOTOGRAPHS + VIDEOS or not file.is_file():
             continue

@@ -1,7 +1,4 @@
-"""Where depth goes on disk, and what is said of it afterwards; no file that was there is lost unasked.
-
-It does not know how depth is encoded.
-"""
+"""Where depth goes on disk, and what is said of it afterwards; no file that was there is lost unasked."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from model.atomic import replacing
-from service.answer import ScaleSource, Unit
-from service.errors import InvalidArgument
+from service.codec.encode import Surfaces
+from service.contract.answer import ScaleSource, Unit
+from service.contract.basis import Fact
+from service.contract.errors import InvalidArgument
+from service.contract.formats import Format, PlyEdges
 from service.predict.inputs import Input
-from service.request import Format
 
-ENDINGS: Mapping[Format, str] = {
-    Format.PNG16: "_depth.png",
-    Format.NPY: "_depth.npy",
-    Format.JXL: "_depth.jxl",
-    Format.COLOR: "_color.png",
-    Format.PLY: "_points.ply",
-}
-"""What is added to an input's stem."""
 SIDE_BY_SIDE = "_side_by_side.mp4"
 FRAMES = "_frames"
 """The folder of a video's frames."""
@@ -49,8 +40,9 @@ class Written:
     width: int
     unit: Unit
     scale_source: ScaleSource
-    scale: float
-    """What the network's own depth was multiplied by, to be in :attr:`unit`; of a video's first frame."""
+    network_scale: float
+    """What the network's own depth was multiplied by, to be in :attr:`unit`; of a video's first frame. Files
+    have it in them: how their values are read is said in :attr:`files`."""
     minimum: float
     """Smallest and largest depth, in :attr:`unit`; of a video, over all frames."""
     maximum: float
@@ -58,6 +50,10 @@ class Written:
     """By format, and `side_by_side`."""
     frames: int | None = None
     """Of a video."""
+    basis: Mapping[str, Fact] | None = None
+    """What the metres rest on: the lens that they hold for, and how well they are known."""
+    notice: str | None = None
+    """What is odd about a photograph, in a sentence."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -83,12 +79,16 @@ class Outputs:
         folder: Made where it is missing.
         formats: What is written of each photograph.
         overwrite: Whether files that are there may be replaced; inputs never are.
+        ply_edges: Whether point clouds have points in the sky and between surfaces, too.
     """
 
-    def __init__(self, folder: Path, formats: Collection[Format], *, overwrite: bool) -> None:
+    def __init__(
+        self, folder: Path, formats: Collection[Format], *, overwrite: bool, ply_edges: PlyEdges = "keep"
+    ) -> None:
         self.folder = folder
         self.formats = tuple(dict.fromkeys(formats))
-        self._overwrite = overwrite
+        self.need_photographs = any(kind.spec.content == "points" for kind in self.formats)
+        self._overwrite, self._ply_edges = overwrite, ply_edges
 
     def check(self, inputs: Collection[Input], *, frames: bool) -> None:
         """Refuse before anything is computed what would be refused after.
@@ -111,6 +111,12 @@ class Outputs:
         if there and not self._overwrite:
             more = f" and {len(there) - 1} more exist" if len(there) > 1 else " exists"
             raise InvalidArgument(f"{there[0]}{more}; expected another --output, or --overwrite")
+
+    def surfaces(self, network_size: tuple[int, int], farthest: float) -> Surfaces | None:
+        """Return what tells points of a cloud that lie on surfaces, where it keeps these alone."""
+        if self._ply_edges == "keep":
+            return None
+        return Surfaces(network_size=network_size, farthest=farthest)
 
     def path(self, stem: Path, ending: str) -> Path:
         """Return where a file goes."""
@@ -135,7 +141,7 @@ class Outputs:
 
     def _targets(self, one: Input, *, frames: bool) -> Iterator[Path]:
         if not one.is_video:
-            yield from (self.path(one.stem, ENDINGS[kind]) for kind in self.formats)
+            yield from (self.path(one.stem, kind.spec.suffix) for kind in self.formats)
             return
         yield self.path(one.stem, SIDE_BY_SIDE)
         if frames:

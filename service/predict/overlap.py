@@ -1,7 +1,4 @@
-"""Prepare, predict and finish at the same time: threads around a network that is asked from one.
-
-It does not know what is prepared, or what becomes of it.
-"""
+"""Prepare, predict and finish at the same time: threads around a network that is asked from one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -70,7 +67,7 @@ def overlapped(
 
 @contextmanager
 def _threads(name: str, count: int) -> Iterator[Executor]:
-    """Give threads; whoever leaves early does not wait for what has not begun."""
+    """Give threads; leaving early cancels what has not begun."""
     with ThreadPoolExecutor(count, thread_name_prefix=name) as executor:
         try:
             yield executor

@@ -1,33 +1,27 @@
-"""Photographs to files of depth, each for itself: one that cannot be read takes nothing from the others.
-
-It does not know videos or command lines.
-"""
+"""Photographs to files of depth, each for itself: one that cannot be read takes nothing from the others."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from model.images import disparity_to_depth_map
 from service.backends import Backend
-from service.codec import DecodedImage, EncodedDepth, decode_image, encode_depth
-from service.codec.encode import EncodeOptions
-from service.errors import ServiceError
+from service.codec import DecodedImage, decode_image, encode_depth, held_range
+from service.codec.encode import EncodeOptions, invalid_value
+from service.contract.basis import facts
+from service.contract.errors import InvalidArgument, ServiceError
+from service.contract.request import Colour, Format
 from service.predict.inputs import Input
-from service.predict.outputs import ENDINGS, Failed, Outputs, Stored, Written
+from service.predict.outputs import Failed, Outputs, Stored, Written
 from service.predict.overlap import overlapped
-from service.predict.scene import Scene
-from service.request import Colour, Format
+from service.predict.scene import Known
 
-MAX_PIXELS = 178_956_970
-"""As many as Pillow opens at all."""
-
-_PLAIN = (Format.COLOR, Format.PLY)
-"""Formats whose values are no depth to be scaled."""
+MAX_PIXELS = 1 << 28
+"""More than any phone has; with a byte a colour they take 800 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +33,18 @@ class _Photograph:
 def predict_photographs(
     photographs: Sequence[Input],
     backend: Backend,
-    scene: Scene,
+    known: Known,
     colour: Colour,
     outputs: Outputs,
     *,
     threads: int,
 ) -> Generator[Written | Failed, None, None]:
     """Write what was asked for of each photograph, and yield what became of it, in their order."""
-    prepare = partial(_decode, backend=backend, keep_rgb=Format.PLY in outputs.formats)
+    prepare = partial(_decode, backend=backend, known=known, keep_rgb=outputs.need_photographs)
     answers = overlapped(
         (partial(prepare, photograph) for photograph in photographs),
         lambda batch: backend.predict(np.stack([one.image.pixels for one in batch])),
-        partial(_finish, scene=scene, colour=colour, outputs=outputs),
+        partial(_finish, known=known, colour=colour, outputs=outputs),
         batch=backend.max_batch,
         preparers=threads,
         finishers=threads,
@@ -80,21 +74,20 @@ def write_depth(
     """Write a depth map in each format that was asked for; a stem is a path below the output folder."""
     files = {}
     for kind in outputs.formats:
-        encoded = encode_depth(depth, kind, options)
-        path = outputs.path(stem, ENDINGS[kind])
-        outputs.write(path, encoded.body)
-        files[str(kind)] = stored(kind, path, encoded)
+        path = outputs.path(stem, kind.spec.suffix)
+        outputs.write(path, encode_depth(depth, kind, options))
+        files[str(kind)] = stored(kind, path, depth)
     return files
 
 
-def stored(kind: Format, path: Path, encoded: EncodedDepth) -> Stored:
-    """Say how a file, or a folder of such files, is read."""
-    if kind in _PLAIN:
+def stored(kind: Format, path: Path, depth: Float32[np.ndarray, "height width"]) -> Stored:
+    """Say how a file of this depth is read."""
+    if kind.spec.content != "depth":
         return Stored(path=str(path))
-    return Stored(path=str(path), scale=encoded.scale, invalid=encoded.invalid)
+    return Stored(path=str(path), scale=kind.spec.scale, invalid=invalid_value(depth, kind))
 
 
-def _decode(photograph: Input, *, backend: Backend, keep_rgb: bool) -> _Photograph:
+def _decode(photograph: Input, *, backend: Backend, known: Known, keep_rgb: bool) -> _Photograph:
     image = decode_image(
         photograph.path.read_bytes(),
         height=backend.height,
@@ -102,7 +95,9 @@ def _decode(photograph: Input, *, backend: Backend, keep_rgb: bool) -> _Photogra
         max_pixels=MAX_PIXELS,
         keep_rgb=keep_rgb,
         scaled=False,  # as the Predictor sees it, rather than a little quicker
+        camera=known.knowledge.camera,
     )
+    image = replace(image, known=known.points_of(photograph.path, image, MAX_PIXELS))
     return _Photograph(input=photograph, image=image)
 
 
@@ -110,18 +105,23 @@ def _finish(
     photograph: _Photograph,
     disparity: Float32[np.ndarray, "rows columns"],
     *,
-    scene: Scene,
+    known: Known,
     colour: Colour,
     outputs: Outputs,
 ) -> Written:
     image = photograph.image
-    scale = scene.scale_of(disparity, image.height, image.width)
-    depth = disparity_to_depth_map(disparity, image.height, image.width, scale.factor)
+    measured = known.scene(image).measure(disparity, image.height, image.width)
+    depth, scale = measured.depth, measured.scale
+    minimum, maximum = held_range(depth, Format.NPY)
+    if measured.lens is None and outputs.need_photographs:
+        raise InvalidArgument("a point cloud needs a lens; expected --fov-deg, --intrinsics or --camera")
     options = EncodeOptions(
         unit=scale.unit,
         colour=colour,
-        intrinsics=scene.intrinsics(image.height, image.width, of=(image.height, image.width)),
+        intrinsics=measured.lens,
         rgb=image.rgb,
+        scale=scale,
+        surfaces=outputs.surfaces(image.pixels.shape[:2], measured.farthest),
         ply_max_pixels=MAX_PIXELS,
     )
     return Written(
@@ -130,8 +130,10 @@ def _finish(
         width=image.width,
         unit=scale.unit,
         scale_source=scale.source,
-        scale=scale.factor,
-        minimum=float(depth.min()),
-        maximum=float(depth.max()),
+        network_scale=scale.factor,
+        minimum=minimum,
+        maximum=maximum,
+        basis=facts(scale.basis) or None,
+        notice="; ".join(filter(None, (image.notice, measured.notice))) or None,
         files=write_depth(depth, photograph.input.stem, options, outputs),
     )

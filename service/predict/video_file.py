@@ -1,7 +1,4 @@
-"""Video files, frame by frame: upright RGB in, H.264 out; neither is ever held whole.
-
-It does not know depth.
-"""
+"""Video files, frame by frame: upright RGB in, H.264 out; neither is ever held whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,17 +11,14 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
+from model import footage
+from model.footage import VideoError as VideoError
+
 _ITU709 = 1
 """ITU-R BT.709 by its number in H.264 and FFmpeg: what players expect, and are told."""
 _QUALITY = "18"
 """x264's constant rate factor; hardly told from the original."""
-_USUAL_RATE = Fraction(30)
-
 Image = UInt8[np.ndarray, "height width 3"]
-
-
-class VideoError(Exception):
-    """A video that cannot be read or written; the message does not name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,56 +41,44 @@ class VideoReader:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._container: Any = av.open(str(path))
-        except av.FFmpegError as error:
-            raise VideoError(f"cannot be opened as a video: {error.strerror}") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise VideoError("has no video stream")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self.rate: Fraction = self._stream.average_rate or _USUAL_RATE
-        self.time_base: Fraction = self._stream.time_base or 1 / self.rate
+        self._reader = footage.VideoReader(path)
+        self.rate: Fraction = self._reader.rate
+        self.time_base: Fraction = self._reader.time_base
         self._frames = self._read()
 
     @property
     def expected_frames(self) -> int | None:
         """How many frames there are, as far as the file says."""
-        if self._stream.frames:
-            return int(self._stream.frames)
-        if self._container.duration is None:
-            return None
-        seconds = Fraction(self._container.duration, av.time_base)
-        return round(seconds * self.rate)
+        return self._reader.expected_frames
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was done to the frames so far that a reader may want to know."""
+        return self._reader.remarks
 
     def next(self) -> VideoFrame | None:
         """Return the next frame, or None after the last.
 
         Raises:
-            VideoError: The file is damaged here.
+            VideoError: Most of the file is damaged.
         """
         return next(self._frames, None)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._container.close()
+        self._reader.close()
 
     def _read(self) -> Iterator[VideoFrame]:
         step = max(1, round(1 / (self.rate * self.time_base)))
-        first, ticks = None, -step
-        try:
-            for index, frame in enumerate(self._container.decode(self._stream)):
-                if frame.pts is None:
-                    ticks += step
-                else:
-                    first = frame.pts if first is None else first
-                    # Some files repeat a time, or go back; what is written may not.
-                    ticks = max(frame.pts - first, ticks + 1 if index else 0)
-                rgb = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                yield VideoFrame(index=index, ticks=ticks, rgb=np.ascontiguousarray(rgb))
-        except av.FFmpegError as error:
-            raise VideoError(f"cannot be decoded: {error.strerror}") from error
+        ticks, starts, before = -step, 0, None
+        for frame in self._reader:
+            at = ticks + step if frame.time_s is None else round(frame.time_s / self.time_base) - starts
+            if before is None or at < ticks:  # the first, or one after which the file's times begin again
+                starts += at - (ticks + step)
+                at = ticks + step
+            # Some files repeat a time; what is written may not.
+            ticks, before = max(at, ticks + 1), frame
+            yield VideoFrame(index=frame.index, ticks=ticks, rgb=frame.rgb)
 
 
 class VideoWriter:

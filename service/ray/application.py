@@ -1,6 +1,6 @@
 """The application that ``serve deploy`` and ``serve run`` build from their config file.
 
-It does not know the cluster: replicas, CPUs, GPUs and autoscaling are written in that file.
+Replicas, CPUs, GPUs and autoscaling are written in that file.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,14 +10,15 @@ from ray import serve
 from ray.serve import Application, Deployment
 
 from service.engine import Engine
-from service.metrics import Metrics
 from service.ray.replica import Replica
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 _RAYS_OWN = (
     "host",
     "http_port",
     "grpc_port",
+    "reuse_port",
     "tls_cert",
     "tls_key",
     "tls_client_ca",
@@ -52,6 +53,6 @@ def bind(arguments: Mapping[str, Any], make_engine: Callable[[Settings, Metrics]
         if name not in Settings.model_fields:
             raise ValueError(f"{name} is set, but there is no such setting; service/settings.py lists them")
         if name in _RAYS_OWN:
-            raise ValueError(f"{name} is set, but has no effect on Ray: its proxies are the doors")
+            raise ValueError(f"{name} is set, but has no effect on Ray: its proxies are the transports")
     deployment = cast(Deployment, serve.deployment(serve.ingress()(Replica), name="depth"))
     return deployment.bind(dict(arguments), make_engine)

@@ -1,12 +1,9 @@
-"""gRPC calls as Ray Serve hands them on, answered by the very servicers of the gRPC door.
-
-It does not know what calls ask for, nor who routed them here.
-"""
+"""gRPC calls as Ray Serve hands them on, answered by the very servicers of the gRPC transport."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -14,12 +11,14 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 
-from service.doors import Doors
+from service.contract.errors import Overloaded, ServiceError
 from service.kserve.servicer import OPEN_METHODS, InferenceCalls
-from service.rpc.calls import Entrance, Handler
+from service.rpc.calls import TRANSPORT, Admitting, Answering
+from service.rpc.errors import Context
 from service.rpc.pb import depth_pb2, inference_pb2
 from service.rpc.pb.depth_pb2_grpc import add_DepthServicer_to_server
 from service.rpc.servicer import DepthCalls
+from service.transports.frontend import Frontend, current_bodies
 
 Metadata = Sequence[tuple[str, str | bytes]]
 Replica = TypeVar("Replica")
@@ -38,55 +37,63 @@ class RayCalls:
     """Answers the calls of every service, by the path that each has in gRPC.
 
     Args:
-        doors: What the gRPC door would be made from.
+        transports: What the gRPC transport would be made from.
         version: The service's own.
     """
 
-    def __init__(self, doors: Doors, *, version: str) -> None:
-        self._entrance = Entrance(doors, OPEN_METHODS)
+    def __init__(self, frontend: Frontend, *, version: str) -> None:
+        self._frontend = frontend
+        self._admitting = Admitting(frontend, OPEN_METHODS)
         handlers = _Handlers()
         server = cast(grpc.aio.Server, handlers)
-        add_DepthServicer_to_server(DepthCalls(doors), server)
+        add_DepthServicer_to_server(DepthCalls(frontend), server)
         # Without admin calls: they would reach one replica of many.
-        InferenceCalls(doors, version=version, admin_key=None).add_to(server)
+        InferenceCalls(frontend, version=version, admin_key=None).add_to(server)
         self._handlers = handlers.by_path
 
     async def unary(self, path: str, request: Message, context: RayServegRPCContext) -> Message:
-        """Answer one message with one.
+        """Handle one message with one.
 
         A refusal is answered with an empty message beside its status: Ray passes an exception's status on,
         but leaves its trailing metadata behind, and clients act on those.
         """
         call = _Call(context)
-        handler = await self._admit(path, call)
-        try:
-            answer: Message = await handler.unary_unary(request, call)
-        except RefusedError:
-            return Empty()
+        refusal = self._admitting.admit(path, call.invocation_metadata())
+        with self._frontend.counting_call(TRANSPORT):
+            try:
+                if refusal is not None:
+                    await self._refuse(path, call, refusal)
+                try:
+                    current_bodies.get().take(request.ByteSize())
+                except Overloaded as error:
+                    await self._refuse(path, call, error)
+                answer: Message = await self._handlers[path].unary_unary(request, call)
+            except RefusedError:
+                return Empty()
         return answer
 
     async def stream(
         self, path: str, requests: AsyncIterable[Message], context: RayServegRPCContext
     ) -> AsyncGenerator[Message]:
-        """Answer a stream of messages with another.
+        """Handle a stream of messages with another.
 
         Raises:
             RefusedError: The stream was aborted; Ray passes the context's status on, without its metadata.
         """
         call = _Call(context)
-        handler = await self._admit(path, call)
-        # Closed with this one, and not whenever it is collected.
-        async with aclosing(call.written_by(handler.stream_stream(requests, call))) as messages:
-            async for message in messages:
-                yield message
+        refusal = self._admitting.admit(path, call.invocation_metadata())
+        if refusal is not None:
+            await self._refuse(path, call, refusal)
+        with self._frontend.counting_call(TRANSPORT):
+            answering: Any = self._handlers[path].stream_stream(requests, call)
+            # Closed with this one, and not whenever it is collected.
+            async with aclosing(call.written_by(answering)) as messages:
+                async for message in messages:
+                    yield message
 
-    async def _admit(self, path: str, call: "_Call") -> Any:
-        async def find(_: grpc.HandlerCallDetails) -> Handler:
-            return self._handlers[path]
-
-        details = _Details(path, call.invocation_metadata())
-        # Any, because grpc's types know only servicers without asyncio.
-        return await self._entrance.intercept_service(find, cast(grpc.HandlerCallDetails, details))
+    async def _refuse(self, path: str, call: "_Call", refusal: ServiceError) -> None:
+        async with Answering(self._frontend, cast(Context, call), path):
+            raise refusal
 
 
 class _Answers(Protocol):
@@ -122,16 +129,11 @@ def _streaming(path: str) -> Callable[..., AsyncGenerator[Message]]:
     return answer
 
 
-class _Details(NamedTuple):
-    method: str
-    invocation_metadata: Metadata
-
-
 class _Handlers:
     """Stands where generated code expects a server, and keeps what it registers."""
 
     def __init__(self) -> None:
-        self.by_path: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.by_path: dict[str, Any] = {}  # grpc knows no types of servicers with asyncio
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Leave it: the same handlers come by their names, too."""
@@ -146,7 +148,7 @@ class _Handlers:
 class _Call:
     """What a servicer asks of its context, told by Ray's.
 
-    Ray tells no deadline: the service's own bound counts, and a caller who gives up cancels the call.
+    Ray tells no deadline: the service's own bound counts, and a caller that gives up cancels the call.
     """
 
     def __init__(self, context: RayServegRPCContext) -> None:

@@ -1,7 +1,7 @@
 """What a replica measures, handed to Ray, whose agent on each node Prometheus asks.
 
-It does not know what is measured. Every sample becomes a gauge of its own name, so that the queries of the
-dashboard hold with ``ray_`` before each name: Ray's own counters and histograms take increments, not totals.
+Every sample becomes a gauge of its own name, so that the queries of the dashboard hold with ``ray_`` before
+each name: Ray's own counters and histograms take increments, not totals.
 """
 
 import asyncio

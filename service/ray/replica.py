@@ -1,7 +1,4 @@
-"""One replica: an engine behind the doors' own application and servicers, opened and closed as Ray wishes.
-
-It does not know where it runs, nor how many others there are.
-"""
+"""One replica: an engine behind the usual application and servicers, opened and closed as Ray wishes."""
 
 import asyncio
 import logging
@@ -14,22 +11,23 @@ import ray
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.contract.errors import Unavailable
 from service.engine import Engine
-from service.errors import Unavailable
-from service.kserve.doors import make_http
-from service.lifespan import NAME, open_doors
-from service.logs import configure_logging
-from service.metrics import Metrics
+from service.kserve.servers import make_http
+from service.lifespan import NAME, open_frontend
 from service.ray.calls import RayCalls, answering_calls
 from service.ray.figures import publish
 from service.settings import Settings
+from service.telemetry.logs import configure_logging
+from service.telemetry.metrics import Metrics
+from service.telemetry.stalls import watching_loop
 
 logger = logging.getLogger(__name__)
 
 
 @answering_calls
 class Replica:
-    """Answers both of Ray Serve's doors; ``serve.ingress`` makes a deployment of it.
+    """Answers both of Ray Serve's transports; ``serve.ingress`` makes a deployment of it.
 
     Args:
         chosen: Settings by their names; what is not among them comes from the node's ``DEPTH_...`` variables.
@@ -51,17 +49,20 @@ class Replica:
             ServiceError: No model can be served; Ray tries again elsewhere, and says why.
         """
         settings = share_of_node(Settings(**self._chosen), _assigned())
+        # A client's calls go to any replica, and a region would be known to one.
+        settings = settings.model_copy(update={"shared_memory_prefix": ""})
         configure_logging(settings.log_level)
         metrics = Metrics(CollectorRegistry())
         async with AsyncExitStack() as opening:
+            await opening.enter_async_context(watching_loop(metrics.event_loop_stall_seconds))
             self._engine = await opening.enter_async_context(self._make_engine(settings, metrics))
-            self._doors = open_doors(self._engine, settings, metrics)
-            self.calls = RayCalls(self._doors, version=version(NAME))
+            self._frontend = open_frontend(self._engine, settings, metrics)
+            self.calls = RayCalls(self._frontend, version=version(NAME))
             await self._engine.wait_ready()
             publishing = asyncio.ensure_future(publish(metrics.registry))
             opening.callback(publishing.cancel)
             self._open = opening.pop_all()
-        application = make_http(self._doors, version=version(NAME))
+        application = make_http(self._frontend, version=version(NAME))
         application.add_middleware(OneRequestId)
         return application
 
@@ -77,7 +78,7 @@ class Replica:
     async def __del__(self) -> None:
         """Close, once Ray has routed no more requests here and waited for those that were."""
         if hasattr(self, "_open"):
-            self._doors.closing = True
+            self._frontend.closing = True
             await self._open.aclose()
             logger.info("closed")
 
@@ -89,7 +90,7 @@ class OneRequestId:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
 
         async def pass_on(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,1 +1,1 @@
-"""The HTTP door: FastAPI for the map of it, plain ASGI where images pass through."""
+"""The HTTP transport: FastAPI for the map of it, plain ASGI where images pass through."""

@@ -1,19 +1,16 @@
-"""Admin calls: load models anew, and let them go. A key of their own opens them; without it there are none.
-
-It does not know where models come from.
-"""
+"""Admin calls: reload models and drop them. They need a key of their own, and are absent without it."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 
-from service.auth import AdminKey, bearer_key
-from service.doors import Doors
+from service.transports.auth import AdminKey, bearer_key
+from service.transports.frontend import Frontend
 
 
-def admin_router(doors: Doors, admin_key: AdminKey) -> APIRouter:
-    """Answer calls that carry the admin key."""
+def admin_router(frontend: Frontend, admin_key: AdminKey) -> APIRouter:
+    """Serve calls that carry the admin key."""
     router = APIRouter(
         prefix="/admin", tags=["admin"], dependencies=[Depends(_asks_for(admin_key))], responses={401: {}}
     )
@@ -21,18 +18,18 @@ def admin_router(doors: Doors, admin_key: AdminKey) -> APIRouter:
     @router.post("/reload", status_code=204, response_class=Response)
     async def reload_all() -> None:
         """Looks through the models' folder now, and loads what changed."""
-        await doors.engine.reload()
+        await frontend.engine.reload()
 
     @router.post("/models/{name}/load", status_code=204, response_class=Response)
     @router.post("/models/{name}/reload", status_code=204, response_class=Response)
     async def reload(name: str) -> None:
         """Loads a model from its files, warm, before it takes the place of what is served under its name."""
-        await doors.engine.reload(name)
+        await frontend.engine.reload(name)
 
     @router.post("/models/{name}/unload", status_code=204, response_class=Response)
     async def unload(name: str) -> None:
         """Answers what the model was asked already, then lets it go."""
-        await doors.engine.unload(name)
+        await frontend.engine.unload(name)
 
     return router
 

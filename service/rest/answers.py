@@ -1,45 +1,30 @@
-"""Depth answers as HTTP carries them: the map as the body, everything else as headers.
+"""Depth answers as HTTP carries them: the map as the body, everything else as headers."""
 
-It does not know how the body came to be.
-"""
-
+import orjson
 from starlette.types import Send
 
-from service.answer import DepthAnswer
-from service.request import Intrinsics
+from service.contract.answer import DepthAnswer
+from service.contract.wire import write_headers
 from service.rest.errors import Headers
 
 
 def answer_headers(answer: DepthAnswer) -> Headers:
     """Write everything that is needed to read the body."""
-    timings = ", ".join(f"{phase};dur={seconds * 1e3:.3f}" for phase, seconds in answer.timings.items())
-    texts = (
-        ("content-type", answer.media_type),
-        ("content-length", str(len(answer.body))),
-        ("x-depth-format", answer.format),
-        ("x-depth-width", str(answer.width)),
-        ("x-depth-height", str(answer.height)),
-        ("x-depth-dtype", answer.dtype),
-        ("x-depth-scale", repr(answer.scale)),
-        ("x-depth-scale-source", answer.scale_source),
-        ("x-depth-unit", answer.unit),
-        ("x-depth-min", f"{answer.minimum:.6g}"),
-        ("x-depth-max", f"{answer.maximum:.6g}"),
-        ("x-depth-invalid", answer.invalid),
-        ("x-depth-intrinsics", _intrinsics(answer.intrinsics)),
-        ("x-depth-model", answer.model),
-        ("x-depth-model-version", answer.model_version),
-        ("x-depth-batch-size", str(answer.batch_size)),
-        ("server-timing", timings),
-    )
-    return [(name.encode(), value.encode("latin-1")) for name, value in texts]
+    return [*write_headers(answer), (b"content-length", str(len(answer.body)).encode())]
 
 
-def _intrinsics(known: Intrinsics | None) -> str:
-    if known is None:
-        return "none"
-    numbers = (known.fx_px, known.fy_px, known.cx_px, known.cy_px)
-    return " ".join(repr(float(number)) for number in numbers)
+_OF_THE_MAP = frozenset(
+    (b"content-type", b"x-depth-format", b"x-depth-dtype", b"x-depth-scale", b"x-depth-invalid")
+)
+
+
+def distances_answer(answer: DepthAnswer) -> tuple[Headers, bytes]:
+    """Return the headers and the JSON body of distances: short, so that robots can read them in passing."""
+    distances = {} if answer.distances is None else answer.distances.to_json()
+    body = orjson.dumps({"unit": answer.unit, "scale_source": answer.scale_source, **distances})
+    headers = [each for each in write_headers(answer) if each[0] not in _OF_THE_MAP]
+    length = str(len(body)).encode()
+    return [*headers, (b"content-type", b"application/json"), (b"content-length", length)], body
 
 
 async def send_answer(send: Send, headers: Headers, *body: bytes) -> None:

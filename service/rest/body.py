@@ -1,18 +1,21 @@
-"""A request's body, bounded while it is read: in bytes, in time, and over all requests together.
-
-It does not know what the bytes mean.
-"""
+"""A request's body, bounded while it is read: in bytes, in time, and over all requests together."""
 
 import asyncio
-from collections.abc import Coroutine
+import zlib
+from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
 from starlette.types import Receive
 
-from service.budget import Share
-from service.rest.errors import BodyTimedOut, BodyTooLarge, ClientGone
+from service.contract.errors import InvalidArgument
+from service.rest.errors import BodyTimedOut, BodyTooLarge, ClientGone, UnsupportedMediaType
+from service.scheduling.budget import Share
+from service.settings import Settings
+from service.transports.threads import by_size
 
 ResultT = TypeVar("ResultT")
+_FREE_BYTES = 2**20
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 async def read_body(
@@ -47,7 +50,71 @@ async def read_body(
                     break
     except TimeoutError:
         raise BodyTimedOut(f"the body did not arrive within {timeout_s:g} s") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else await by_size(size, b"".join, chunks)
+
+
+async def read_request_body(
+    receive: Receive,
+    headers: Mapping[str, str],
+    share: Share,
+    settings: Settings,
+    *,
+    max_bytes: int | None = None,
+    timeout_s: float | None = None,
+) -> bytes:
+    """Read a body, and unpack it where its sender packed it.
+
+    Args:
+        receive: The request's.
+        headers: The request's, with names in small letters.
+        share: Where its bytes are counted.
+        settings: The limits.
+        max_bytes: Of it, packed or not, where that is fewer than the settings say.
+        timeout_s: Likewise.
+
+    Raises:
+        BodyTooLarge: It has more bytes than allowed, packed or unpacked.
+        UnsupportedMediaType: It is packed in a way that is not read here.
+        InvalidArgument: It cannot be unpacked.
+    """
+    max_bytes = max_bytes or settings.max_body_bytes
+    timeout_s = timeout_s or settings.body_timeout_s
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", *_WINDOW_BITS):
+        raise UnsupportedMediaType(
+            f"the body's encoding is {encoding[:40]!r}; expected gzip, deflate or none"
+        )
+    body = await read_body(
+        receive,
+        headers.get("content-length"),
+        share,
+        max_bytes=max_bytes,
+        timeout_s=timeout_s,
+    )
+    if encoding == "identity":
+        return body
+    # What it may become is taken before it is unpacked, and what it did not become is given back.
+    most = min(max_bytes, _FREE_BYTES + settings.max_unpacked_ratio * len(body))
+    share.take(most)
+    unpacked = await asyncio.to_thread(_unpack, body, _WINDOW_BITS[encoding], most)
+    share.give(most - len(unpacked))
+    return unpacked
+
+
+def _unpack(body: bytes, window_bits: int, most: int) -> bytes:
+    reader = zlib.decompressobj(window_bits)
+    try:
+        unpacked = reader.decompress(body, most + 1)
+    except zlib.error:
+        raise InvalidArgument("the body is not packed as its Content-Encoding says") from None
+    if len(unpacked) > most:
+        raise BodyTooLarge(
+            f"the body of {len(body)} bytes has more than {most} when it is unpacked; expected at most "
+            "so many (DEPTH_MAX_BODY_BYTES, DEPTH_MAX_UNPACKED_RATIO)"
+        )
+    if not reader.eof:
+        raise InvalidArgument("the body is packed, and cut short")
+    return unpacked
 
 
 async def unless_gone(receive: Receive, work: Coroutine[object, object, ResultT]) -> ResultT:

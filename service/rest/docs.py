@@ -1,7 +1,4 @@
-"""The interactive documentation at ``/docs``, from files of our own: it needs no network beyond this server.
-
-It does not know what it documents; that is in the OpenAPI document.
-"""
+"""The interactive documentation at ``/docs``, from files of our own, so that it needs no network."""
 
 from pathlib import Path
 

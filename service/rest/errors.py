@@ -1,6 +1,6 @@
 """Errors as HTTP says them: one table from class to status, one form of body.
 
-It does not know where errors come from. The text of an unexpected one goes to the log and nowhere else.
+The text of an unexpected one goes to the log and nowhere else.
 """
 
 import logging
@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import orjson
 
-from service.errors import (
+from service.contract.errors import (
     DeadlineExceeded,
     ImageTooLarge,
     InferenceFailed,
@@ -30,8 +30,8 @@ from service.errors import (
 logger = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
-DOOR = "http"
-"""What this door is called in metrics."""
+TRANSPORT = "http"
+"""What this transport is called in metrics."""
 CLIENT_CLOSED_REQUEST = 499
 """What logs and metrics say, by nginx's custom, of a client that hung up; it is never sent."""
 
@@ -59,14 +59,14 @@ class BodyTimedOut(HttpError):
 
 
 class UnsupportedMediaType(HttpError):
-    """The body is, by its own word, nothing that this door reads."""
+    """The body is, by its own word, nothing that this transport reads."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"
 
 
 class NotAcceptable(HttpError):
-    """The client takes nothing that this door writes."""
+    """The client takes nothing that this transport writes."""
 
     status = HTTPStatus.NOT_ACCEPTABLE
     code = "not_acceptable"

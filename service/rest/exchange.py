@@ -1,14 +1,11 @@
-"""One request and its answer on the wire, with what every answer carries.
-
-It does not know what is asked or answered.
-"""
+"""One request and its answer on the wire, with what every answer carries."""
 
 import asyncio
 
 from starlette.types import Message, Receive, Scope, Send
 
-from service.doors import Doors
 from service.rest.errors import ClientGone, ErrorAnswer, ErrorForm
+from service.transports.frontend import Frontend
 
 _LINGER_S = 2.0
 """How long a refused body is still read: closing at once would throw our answer away with it (TCP resets)."""
@@ -22,18 +19,18 @@ class Exchange:
         receive: The wire's.
         send: The wire's.
         request_id: Goes into the answer.
-        doors: Says whether the house is closing.
+        frontend: Says whether the service is closing.
         form: Of errors.
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, doors: Doors, form: ErrorForm
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, frontend: Frontend, form: ErrorForm
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._request_id = request_id
-        self._doors = doors
+        self._frontend = frontend
         self._form = form
         self._body_read = False
         self.status = 0
@@ -64,7 +61,7 @@ class Exchange:
             raise ClientGone from None
 
     async def refuse(self, answer: ErrorAnswer) -> None:
-        """Answer with an error."""
+        """Respond with an error."""
         body = self._form(answer.code, answer.message, self._request_id)
         headers = [
             (b"content-type", b"application/json"),
@@ -87,7 +84,7 @@ class Exchange:
 
     def _common_headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", self._request_id.encode()), (b"x-content-type-options", b"nosniff")]
-        if self._doors.closing:
+        if self._frontend.closing:
             # The next request of this client then goes to a server that stays.
             headers.append((b"connection", b"close"))
         return headers

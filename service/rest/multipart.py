@@ -1,16 +1,17 @@
 """Multipart bodies: ``multipart/form-data`` in, ``multipart/mixed`` out, both whole in memory.
 
-It does not know what the parts hold. Bodies are bounded before they come here, so nothing spills to a disk.
+Bodies are bounded before they come here, so nothing spills to a disk.
 """
 
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.errors import InvalidArgument
+from service.contract.errors import InvalidArgument
 from service.rest.errors import Headers
 
 
@@ -83,22 +84,16 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
     if not boundary:
         raise InvalidArgument("the form's content type names no boundary")
     collector = _Collector(max_parts)
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": collector.on_part_begin,
-            "on_header_field": collector.on_header_field,
-            "on_header_value": collector.on_header_value,
-            "on_header_end": collector.on_header_end,
-            "on_part_data": collector.on_part_data,
-            "on_part_end": collector.on_part_end,
-            "on_end": collector.on_end,
-        },
-    )
+    names = ("part_begin", "header_field", "header_value", "header_end", "part_data", "part_end", "end")
+    try:
+        callbacks: Any = {f"on_{name}": getattr(collector, f"on_{name}") for name in names}
+        parser = MultipartParser(boundary, callbacks)
+    except FormParserError:
+        raise InvalidArgument(f"the form's boundary has {len(boundary)} bytes; expected 1 to 70") from None
     try:
         parser.write(body)
         parser.finalize()
-    except MultipartParseError:
+    except FormParserError:
         raise InvalidArgument("the form is malformed") from None
     if not collector.complete:
         raise InvalidArgument("the form is cut off")

@@ -1,13 +1,19 @@
 """The OpenAPI document: what FastAPI sees for itself, and what it cannot see of the plain ASGI routes.
 
-It does not know how requests are answered; a test holds it to the options and headers that really exist.
+A test holds it to the options and headers that really exist.
 """
 
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
-from service.request import Format
+from service.contract.bounds import MILLISECONDS
+from service.contract.formats import Format
+from service.contract.options import DepthOptions, DistanceOptions, schemas
+from service.contract.regions import KINDS
+from service.contract.wire import HEADERS
+from service.rest.upload import SPARSE, SPARSE_STEPS
 
 Schema = dict[str, Any]
 
@@ -32,53 +38,12 @@ means that there is no depth. A unit of `relative` is right up to one unknown fa
 come again.
 
 **Live video** goes over a WebSocket at `/v1/stream`, with the same query as one image and
-`mode=every|latest`, `scale_smoothing=0..1`, `max_in_flight`, `frame_timeout_ms`. Each binary message is a
+`mode=every|latest`, `steadiness=0..1`, `max_in_flight`, `frame_timeout_ms`. Each binary message is a
 frame; each answer is a JSON text message (`frame`, and `scale`, `unit`, ... or `error`) followed, where there
 is no error, by the map as a binary message. The text message `end` asks for what is still due, and the end.
 Browsers send an API key as a subprotocol: `new WebSocket(url, ["depth.v1", "key." + KEY])`.
 """
 
-_NUMBER: Schema = {"type": "number"}
-_OPTIONS: dict[str, tuple[Schema, str]] = {
-    "format": (
-        {"type": "string", "enum": list(Format)},
-        "How the map is written; where not given, by `Accept`, and in a batch as `png16`.",
-    ),
-    "size": ({"type": "string", "enum": ["input", "model"]}, "The image's size, or the network's own."),
-    "model": ({"type": "string"}, "Name of the model; the default one where not given."),
-    "version": ({"type": "string"}, "Its version; the current one where not given."),
-    "priority": ({"type": "integer"}, "Higher goes first among those that wait."),
-    "fov_deg": (_NUMBER, "The lens: horizontal field of view. For `ply` and camera heights."),
-    "fx_px": (_NUMBER, "Or its intrinsics, in pixels of the upright image."),
-    "fy_px": (_NUMBER, ""),
-    "cx_px": (_NUMBER, "The centre of the first pixel is at 0.5."),
-    "cy_px": (_NUMBER, ""),
-    "camera_height_m": (_NUMBER, "Metres above flat ground that is seen: makes relative depth metric."),
-    "known_x_px": (_NUMBER, "Or a pixel of the upright image whose depth is known."),
-    "known_y_px": (_NUMBER, ""),
-    "known_distance_m": (_NUMBER, "Its depth, along the optical axis."),
-    "colormap": ({"type": "string"}, "For `color`: turbo, viridis, magma, inferno, plasma, cividis, gray."),
-    "near": (_NUMBER, "For `color`: depth at the near end of the map; the image's own where not given."),
-    "far": (_NUMBER, "For `color`: likewise at the far end."),
-}
-ANSWER_HEADERS: dict[str, str] = {
-    "X-Depth-Scale": "Stored value x scale = depth.",
-    "X-Depth-Unit": "metre or relative.",
-    "X-Depth-Scale-Source": "What the unit rests on: checkpoint, camera-height, known-distance, none.",
-    "X-Depth-Min": "Smallest valid depth.",
-    "X-Depth-Max": "Largest valid depth.",
-    "X-Depth-Invalid": "The stored value that means no depth; none where every pixel has one.",
-    "X-Depth-Format": "Of the body.",
-    "X-Depth-Width": "Of the map, in pixels.",
-    "X-Depth-Height": "Of the map, in pixels.",
-    "X-Depth-Dtype": "Of the stored values, as NumPy names them.",
-    "X-Depth-Intrinsics": "fx fy cx cy of the map's own pixels, as the options have them; or none.",
-    "X-Depth-Model": "Which model answered.",
-    "X-Depth-Model-Version": "Which version of it.",
-    "X-Depth-Batch-Size": "How many images the network saw together.",
-    "X-Request-Id": "The request's own, or one made up for it; the log has it too.",
-    "Server-Timing": "Milliseconds of decode, queue, predict, encode and in total.",
-}
 _ERRORS = {
     "400": "The request is malformed, or an option is wrong.",
     "401": "An API key is required.",
@@ -116,35 +81,38 @@ def describe(app: FastAPI) -> None:
 
 
 def _paths() -> Schema:
-    form: Schema = {
-        "type": "object",
-        "required": ["image"],
+    form = _form(DepthOptions)
+    lists = {name: {"type": "array", "items": _BINARY} for name in ("image", SPARSE)}
+    many = {**form, "properties": {**form["properties"], **lists}}
+    in_json: Schema = {
+        **form,
         "properties": {
-            "image": _BINARY,
-            **{name: {**schema, "description": text} for name, (schema, text) in _OPTIONS.items()},
+            "image": {"type": "string", "contentEncoding": "base64", "description": "Or a `data:` address."},
+            **schemas(DepthOptions),
         },
     }
-    many = {**form, "properties": {**form["properties"], "image": {"type": "array", "items": _BINARY}}}
-    media_types = ("image/png", "image/jxl", "application/json", "application/octet-stream")
+    media_types = dict.fromkeys(format_.spec.media_type for format_ in Format)
     one: Schema = {
         "tags": ["depth"],
         "summary": "Depth of one image",
-        "parameters": [*_query(), _deadline()],
+        "parameters": [*_query(), deadline_header()],
         "requestBody": {
             "required": True,
             "content": {
                 "image/jpeg": {"schema": _BINARY},
                 "image/png": {"schema": _BINARY},
                 "image/webp": {"schema": _BINARY},
+                "application/octet-stream": {"schema": _BINARY},
                 "multipart/form-data": {"schema": form},
+                "application/json": {"schema": in_json},
             },
         },
         "responses": {
             "200": {
                 "description": "The depth map.",
                 "headers": {
-                    name: {"description": text, "schema": {"type": "string"}}
-                    for name, text in ANSWER_HEADERS.items()
+                    header.name: {"description": header.text, "schema": {"type": "string"}}
+                    for header in HEADERS.values()
                 },
                 "content": {media_type: {"schema": _BINARY} for media_type in media_types},
             },
@@ -156,28 +124,96 @@ def _paths() -> Schema:
         "summary": "Depth of several images in one call",
         "description": "Each image is answered by a part of its own, in the form's order. `X-Depth-Status`"
         " says whether the part is a map, with the headers of a single answer, or an error.",
-        "parameters": [*_query(), _deadline()],
+        "parameters": [*_query(), deadline_header()],
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": many}}},
         "responses": {
             "200": {"description": "A part an image.", "content": {"multipart/mixed": {"schema": _BINARY}}},
             **_errors("406"),
         },
     }
-    return {"/v1/depth": {"post": one}, "/v1/depth/batch": {"post": batch}}
+    return {
+        "/v1/depth": {"post": one},
+        "/v1/depth/batch": {"post": batch},
+        "/v1/distances": {"post": _distances()},
+    }
 
 
-def _query() -> list[Schema]:
-    return [
-        {"name": name, "in": "query", "schema": schema, "description": text}
-        for name, (schema, text) in _OPTIONS.items()
-    ]
+def _distances() -> Schema:
+    number: Schema = {"type": "number"}
+    distance: Schema = {
+        "type": "object",
+        "required": ["share"],
+        "properties": {
+            "median": number,
+            "p10": {**number, "description": "The 10th percentile."},
+            "p90": {**number, "description": "The 90th percentile."},
+            "nearest": {**number, "description": "The smallest depth."},
+            "xyz": {
+                "type": "array",
+                "items": number,
+                "description": "The middle in space: right, down and forward of the camera. Needs a lens.",
+            },
+            "share": {**number, "description": "Of its pixels that have depth."},
+        },
+    }
+    body: Schema = {
+        "type": "object",
+        "properties": {
+            "unit": {"type": "string"},
+            "scale_source": {"type": "string"},
+            **{kind: {"type": "array", "items": distance} for kind in KINDS},
+        },
+    }
+    return {
+        "tags": ["depth"],
+        "summary": "Distances to points, boxes and polygons",
+        "description": "Along the optical axis, a few numbers for each region in place of a map. The headers "
+        "say what the metres rest on, as those of `/v1/depth` do.",
+        "parameters": [*_query(DistanceOptions), deadline_header()],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "image/jpeg": {"schema": _BINARY},
+                "multipart/form-data": {"schema": _form(DistanceOptions)},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "A distance for each region, in the order of the request.",
+                "content": {"application/json": {"schema": body}},
+            },
+            **_errors("406"),
+        },
+    }
 
 
-def _deadline() -> Schema:
+def _form(kind: type[BaseModel]) -> Schema:
+    sparse = {
+        SPARSE: {**_BINARY, "description": "16-bit PNG of known depths, 0 where nothing is known."},
+        SPARSE_STEPS: {"type": "number", "default": 256, "description": f"In `{SPARSE}`."},
+    }
+    return {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": _BINARY, **schemas(kind), **sparse},
+    }
+
+
+def _query(kind: type[BaseModel] = DepthOptions) -> list[Schema]:
+    parameters = []
+    for name, schema in schemas(kind).items():
+        text = schema["description"]
+        bare = {key: value for key, value in schema.items() if key != "description"}
+        parameters.append({"name": name, "in": "query", "schema": bare, "description": text})
+    return parameters
+
+
+def deadline_header() -> Schema:
+    """Return the parameter by which a request says until when it is worth answering."""
     return {
         "name": "X-Request-Deadline-Ms",
         "in": "header",
-        "schema": _NUMBER,
+        "schema": {"type": "number", "minimum": MILLISECONDS.least, "maximum": MILLISECONDS.most},
         "description": "How long the answer may take, counted from the request's arrival.",
     }
 

@@ -1,8 +1,9 @@
 """The playground: a page to try the service on, and nothing that the service needs.
 
-It does not know depth; the page asks the same calls that everybody asks.
+The page asks the same calls that everybody asks.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
+
+from service.contract.formats import Format
 
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
@@ -37,7 +40,7 @@ class _PageFiles(StaticFiles):
     def file_response(
         self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """Answer a file."""
+        """Serve a file."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["cache-control"] = "no-cache"
         return response
@@ -45,6 +48,17 @@ class _PageFiles(StaticFiles):
 
 def add_playground(app: FastAPI) -> None:
     """Serve the page at ``/`` and its files under ``/static``."""
+    formats = {
+        one: (one.spec.title, one.spec.note, one.spec.suffix, one.spec.unit == "metre")
+        for one in Format
+        if one.is_available
+    }
+    script = f"export const FORMATS = {json.dumps(formats)};\n"
+
+    @app.get("/static/formats.js", include_in_schema=False)
+    async def formats_script() -> Response:
+        return Response(script, headers=_HEADERS, media_type="text/javascript")
+
     app.mount("/static", _PageFiles(directory=STATIC), name="static")
 
     @app.get("/", include_in_schema=False)

@@ -1,50 +1,54 @@
-"""uvicorn, with an orderly end: it owns the signals, and asks what else is to be closed.
-
-It does not know what it serves.
-"""
+"""uvicorn, with an orderly end: it owns the signals, and asks what else is to be closed."""
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import math
 import signal
 import socket
-import struct
-import sys
+import ssl
 from collections.abc import Awaitable, Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from service.rest.protocol import bounded_protocol
+from service.rest.websocket import bounded_websocket
+from service.scheduling.budget import ByteBudget
 from service.settings import Settings
+from service.transports.certificates import Certificates, server_context
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-_ACCEPT_S = 0.05
-"""Long enough for the loop to accept what the kernel has completed, many times over."""
-_SO_ATTACH_FILTER = 26
-_DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of TCP's flags
-    (0x45, 0, 1, 0x02),  # is SYN among them?
-    (0x06, 0, 0, 0),  # then drop
-    (0x06, 0, 0, 0xFFFF_FFFF),  # else keep
-)
-"""A classic BPF program: code, jump where true, jump where false, operand."""
+_LAST_TLS_S = 2.0
+"""How long a client may take to close TLS."""
 Step = Callable[[], Awaitable[None]]
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Bind the HTTP door's address.
+    """Bind the HTTP transport's address.
 
     Raises:
-        OSError: It cannot be had.
+        OSError: It cannot be had; the message names the settings.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.create_server((settings.host, settings.http_port), family=family, backlog=_BACKLOG)
+    # On every address of IPv6 those of IPv4 are heard too, as gRPC has it.
+    both = settings.host == "::" and socket.has_dualstack_ipv6()
+    address = (settings.host, settings.http_port)
+    try:
+        listener = socket.create_server(
+            address, family=family, backlog=_BACKLOG, dualstack_ipv6=both, reuse_port=settings.reuse_port
+        )
+    except ValueError as error:
+        raise OSError(f"DEPTH_REUSE_PORT is set, and this system does not have it: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"HTTP cannot be served at {settings.host}:{settings.http_port} "
+            f"(DEPTH_HOST, DEPTH_HTTP_PORT): {error.strerror or error}"
+        ) from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Connections inherit it: a client that takes nothing of its answer must not hold the answer for ever.
         stalled_ms = round(settings.stalled_peer_s * 1e3)
@@ -52,38 +56,25 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _turn_away(listener: socket.socket) -> None:
-    """Let the kernel begin no more connections.
-
-    Closing a listener resets those connections that the kernel has completed and nobody has accepted yet.
-    With this filter there soon are none: it drops every packet that asks for a new connection, so that the
-    client asks again a second later and is refused, which it can tell from a lost request.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
-    buffer = ctypes.create_string_buffer(program)
-    header = struct.pack("HL", len(_DROP_SYN), ctypes.addressof(buffer))
-    with contextlib.suppress(
-        OSError
-    ):  # some sandboxes know no filters; the race is then as long as elsewhere
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)
-
-
 class HttpServer(uvicorn.Server):
-    """The HTTP door, from opening to closing.
+    """The HTTP transport, from opening to closing.
 
     The first signal closes it in order; a second one, of whatever kind, cuts that short.
 
     Args:
         app: The application.
         settings: Addresses, certificates, limits, times.
+        bodies: The account of what WebSockets bring.
         hold_out: The first step of closing, while connections are still taken.
         let_finish: The second, when no more are.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, hold_out: Step, let_finish: Step) -> None:
-        super().__init__(_config(app, settings))
+    def __init__(
+        self, app: ASGIApp, settings: Settings, *, bodies: ByteBudget, hold_out: Step, let_finish: Step
+    ) -> None:
+        super().__init__(_config(app, settings, bodies))
+        self._settings = settings
+        self._handshake_s = settings.head_timeout_s
         self._hold_out = hold_out
         self._let_finish = let_finish
         self._asked = asyncio.Event()
@@ -107,6 +98,34 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
         self._asked.set()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, as uvicorn does, but bound TLS handshakes in time."""
+        loop, config = asyncio.get_running_loop(), self.config
+        if config.ssl is not None:
+            config.ssl.sni_callback = _renewed(self._settings)
+        self.servers = [
+            await loop.create_server(self._protocol, sock=listener, backlog=config.backlog, **self._tls())
+            for listener in sockets or []
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        loop = asyncio.get_running_loop()
+        protocol: asyncio.Protocol = kind(
+            config=self.config, server_state=self.server_state, app_state={}, _loop=loop
+        )
+        return protocol
+
+    def _tls(self) -> dict[str, Any]:
+        if self.config.ssl is None:
+            return {}
+        return {
+            "ssl": self.config.ssl,
+            "ssl_handshake_timeout": self._handshake_s,
+            "ssl_shutdown_timeout": _LAST_TLS_S,
+        }
+
     async def main_loop(self) -> None:
         """Wait until asked to close; once a second, bring the date in the headers up to date."""
         while not await self.on_tick(0):
@@ -123,12 +142,23 @@ class HttpServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Close the listeners without cutting off who is between the kernel's door and ours."""
-        for listener in sockets:
-            _turn_away(listener)
-        await asyncio.sleep(_ACCEPT_S)
+        """Close the listeners, and serve the connections that the kernel has completed until then.
+
+        Closing a listener resets those that nobody has accepted. Duplicates keep it open until none is left.
+        """
+        loop = asyncio.get_running_loop()
+        listeners = [listener.dup() for listener in sockets]
         for server in self.servers:
             server.close()
+        accepted = []
+        for listener in listeners:
+            listener.setblocking(False)
+            with listener, contextlib.suppress(OSError):  # none is left, or no more can be had
+                while True:
+                    connection, _ = listener.accept()
+                    connection.setblocking(False)
+                    accepted.append(loop.connect_accepted_socket(self._protocol, connection, **self._tls()))
+        await asyncio.gather(*accepted, return_exceptions=True)
 
     async def _unless_forced(self, step: Awaitable[None]) -> None:
         task = asyncio.ensure_future(step)
@@ -141,15 +171,21 @@ class HttpServer(uvicorn.Server):
             await task
 
 
-def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def _renewed(settings: Settings) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
+    """Have each connection shown the certificate that the files hold when it comes."""
+    certificates = Certificates(settings, server_context)
+
+    def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        connection.context = certificates.current()
+
+    return choose
+
+
+def _config(app: ASGIApp, settings: Settings, bodies: ByteBudget) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=bounded_protocol(
-            head_timeout_s=settings.head_timeout_s,
-            max_head_bytes=settings.max_head_bytes,
-            max_connections=settings.max_connections,
-        ),
-        ws="websockets-sansio",
+        http=bounded_protocol(settings),
+        ws=bounded_websocket(settings, bodies),
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # images do not shrink
         loop="none",  # we run inside one
@@ -160,7 +196,6 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         limit_concurrency=None,
         backlog=_BACKLOG,
-        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,

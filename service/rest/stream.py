@@ -3,46 +3,59 @@
 The query says how depth is wanted, as for one image, and how the stream is to be run. Each binary message is
 a frame; frames are numbered from 0. Each answer is a text message, a JSON object with the frame's number and
 either what is needed to read the depth map, which follows as a binary message, or an error. The text message
-``end`` asks for the answers that are still due, and then the end.
-
-It does not know models or codecs.
+``end`` asks for the answers that are still due, and then the end. A JSON object with ``points``, ``boxes`` or
+``polygons`` before a frame asks for distances to them in place of its map; ``pose`` in it is the camera's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from service.answer import DepthAnswer
-from service.doors import Doors
-from service.errors import InvalidArgument, ServiceError
+from service.contract.answer import DepthAnswer
+from service.contract.errors import InvalidArgument, ServiceError
+from service.contract.options import LiveOptions, read_options
+from service.contract.pose import Pose, pose_of_list
+from service.contract.regions import KINDS, regions_of_lists
+from service.contract.wire import write_json
+from service.rest.cors import check_origin
 from service.rest.errors import ClientGone, answer_of
-from service.rest.options import depth_options, query_pairs, read_number, read_whole
-from service.streaming import Frame, FrameAnswer, FrameStream
+from service.rest.options import query_pairs
+from service.rest.websocket import TRANSPORT
+from service.scheduling.budget import Share
+from service.transports.frontend import Frontend
+from service.transports.streaming import Frame, FrameAnswer, FrameStream, StreamShares
 
-DOOR = "websocket"
 SUBPROTOCOL = "depth.v1"
 """Accepted where a client offers it; browsers that offer their key have to offer something to accept."""
 _NORMAL, _UNSUPPORTED, _RESTARTING = 1000, 1003, 1012
-_STREAM_NAMES = ("mode", "scale_smoothing", "max_in_flight", "frame_timeout_ms")
-_MODES = ("every", "latest")
 
 
 class StreamEndpoint:
     """Answers the frames of one WebSocket."""
 
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the stream, or say as HTTP why not; answer until either side has enough."""
         await receive()  # websocket.connect: there is nothing in it
-        frames = _Frames(receive)
-        stream = self._open(scope, frames)
-        with self._doors.streams.admit(stream, DOOR):
+        check_origin(scope["headers"], self._frontend.settings.cors_origins)
+        with (
+            self._frontend.body_share(TRANSPORT) as bodies,
+            self._frontend.answer_share(TRANSPORT) as answers,
+        ):
+            frames = _Frames(receive, bodies)
+            shares = StreamShares(bodies=bodies, answers=answers, size_of=_size_of)
+            await self._answer(self._open(scope, frames, shares), frames, scope, send)
+
+    async def _answer(
+        self, stream: FrameStream[DepthAnswer], frames: "_Frames", scope: Scope, send: Send
+    ) -> None:
+        with self._frontend.streams.admit(stream, TRANSPORT):
             offered = scope.get("subprotocols", ())
             subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
@@ -57,38 +70,25 @@ class StreamEndpoint:
                 raise
             await send({"type": "websocket.close", "code": code})
 
-    def _open(self, scope: Scope, frames: "_Frames") -> FrameStream[DepthAnswer]:
-        pairs = query_pairs(scope["query_string"])
-        run = dict(pair for pair in pairs if pair[0] in _STREAM_NAMES)
-        mode = run.get("mode", "every")
-        if mode not in _MODES:
-            raise InvalidArgument(f"mode is {mode[:40]!r}; expected one of {', '.join(_MODES)}")
-        timeout_ms = read_number(run.get("frame_timeout_ms"), "frame_timeout_ms")
-        return FrameStream(
-            frames.read(),
-            self._doors.frame_answerer(
-                door=DOOR,
-                options=depth_options(tuple(pair for pair in pairs if pair[0] not in _STREAM_NAMES)),
-                timeout_s=None if timeout_ms is None else timeout_ms / 1e3,
-            ),
-            self._doors.stream_options(
-                latest=mode == "latest",
-                smoothing=read_number(run.get("scale_smoothing"), "scale_smoothing") or 0.0,
-                max_in_flight=read_whole(run.get("max_in_flight"), "max_in_flight"),
-            ),
-        )
+    def _open(
+        self, scope: Scope, frames: "_Frames", shares: StreamShares[DepthAnswer]
+    ) -> FrameStream[DepthAnswer]:
+        options = read_options(LiveOptions, query_pairs(scope["query_string"]))
+        return self._frontend.frame_stream(frames.read(), options, shares, transport=TRANSPORT)
 
 
 class _Frames:
     """The frames that a WebSocket brings, and word of its end."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, share: Share) -> None:
         self._receive = receive
+        self._share = share
         self.gone = False
         self.on_gone: Any = None
 
     async def read(self) -> AsyncIterator[Frame]:
         number = 0
+        told = _Told()
         while True:
             message: Message = await self._receive()
             if message["type"] == "websocket.disconnect":
@@ -99,9 +99,40 @@ class _Frames:
             if image is None:
                 if message.get("text") == "end":
                     return
-                raise InvalidArgument("a text message came; expected frames as binary messages, or 'end'")
-            yield Frame(id=number, image=image)
+                told = _told(message.get("text") or "")
+                continue
+            self._share.take(len(image))
+            yield Frame(id=number, image=image, held_bytes=len(image), wanted=told.wanted, pose=told.pose)
             number += 1
+            told = _Told()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What a text message says of the next frame."""
+
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of its DepthRequest."""
+    pose: Pose | None = None
+
+
+def _told(text: str) -> _Told:
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        told = None
+    known = (*KINDS, "pose")
+    if not isinstance(told, dict) or not told or not set(told) <= set(known):
+        raise InvalidArgument(
+            f"the text message {text[:40]!r} came; expected frames as binary messages, 'end', or a JSON "
+            f"object with {', '.join(known)}"
+        )
+    pose = pose_of_list(told.pop("pose")) if "pose" in told else None
+    return _Told(wanted={"regions": regions_of_lists(told), "map": False} if told else {}, pose=pose)
+
+
+def _size_of(answer: DepthAnswer) -> int:
+    return len(answer.body)
 
 
 async def _answer_all(stream: FrameStream[DepthAnswer], send: Send) -> int:
@@ -110,7 +141,7 @@ async def _answer_all(stream: FrameStream[DepthAnswer], send: Send) -> int:
         async with stream:
             async for result in stream:
                 await send({"type": "websocket.send", "text": orjson.dumps(_describe(result)).decode()})
-                if result.answer is not None:
+                if result.answer is not None and result.answer.distances is None:
                     await send({"type": "websocket.send", "bytes": result.answer.body})
     except ServiceError as error:
         told = answer_of(error)
@@ -130,23 +161,4 @@ def _describe(result: FrameAnswer[DepthAnswer]) -> dict[str, Any]:
         if isinstance(error, ServiceError) and error.retry_after_s is not None:
             line["error"]["retry_after_ms"] = round(error.retry_after_s * 1e3)
         return line
-    return line | {
-        "smoothing_factor": result.factor,
-        "request_id": answer.request_id,
-        "media_type": answer.media_type,
-        "format": answer.format,
-        "width": answer.width,
-        "height": answer.height,
-        "dtype": answer.dtype,
-        "scale": answer.scale,
-        "scale_source": answer.scale_source,
-        "unit": answer.unit,
-        "minimum": answer.minimum,
-        "maximum": answer.maximum,
-        "invalid": answer.invalid,
-        "intrinsics": None if answer.intrinsics is None else asdict(answer.intrinsics),
-        "model": answer.model,
-        "model_version": answer.model_version,
-        "batch_size": answer.batch_size,
-        "timings_ms": {phase: seconds * 1e3 for phase, seconds in answer.timings.items()},
-    }
+    return line | {"smoothing_factor": 1.0, **write_json(answer)}  # clients of the last release read it

@@ -1,25 +1,23 @@
-"""What every gRPC call goes through: request id, key, trace, errors and the line in the log.
-
-It does not know what calls ask for.
-"""
+"""What every gRPC call goes through: request id, key, trace, errors and the line in the log."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias
 
 import grpc
 
-from service.auth import bearer_key, current_caller
-from service.doors import Doors
-from service.errors import DeadlineExceeded, NotReady, RateLimited, ServiceError, Unauthenticated
-from service.logs import accept_request_id, current_request_id
+from service.contract.errors import DeadlineExceeded, NotReady, RateLimited, ServiceError, Unauthenticated
 from service.rpc.errors import Context, answer_of
+from service.rpc.wire import Wire
+from service.telemetry.logs import accept_request_id, current_request_id
+from service.transports.auth import bearer_key, current_caller, current_peer
+from service.transports.frontend import Frontend
 
-DOOR = "grpc"
-"""What this door is called in metrics."""
+TRANSPORT = "grpc"
+"""What this transport is called in metrics."""
 access = logging.getLogger("service.access")
 
 OPEN_SERVICES = (
@@ -29,26 +27,25 @@ OPEN_SERVICES = (
 )
 """What is answered without a key: whether the server lives, and what it could be asked."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
-_HANDLER_OF_KIND = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
 
 
-class Entrance(grpc.aio.ServerInterceptor):
-    """Names each call and asks it for a key, before anything of ours looks at its message.
-
-    grpc has received a unary call's message by then; it has no earlier place to ask at.
+class Admitting(grpc.aio.ServerInterceptor):
+    """Names each call and asks it for a key, before its message is read.
 
     Args:
-        doors: What it shares with the other doors.
+        frontend: What it shares with the other transports.
         open_methods: What further begins so is answered without an API key.
+        transports: What calls are counted as, by the beginnings of their paths; else as `TRANSPORT`.
     """
 
-    def __init__(self, doors: Doors, open_methods: tuple[str, ...] = ()) -> None:
-        self._doors = doors
+    def __init__(
+        self,
+        frontend: Frontend,
+        open_methods: tuple[str, ...] = (),
+        transports: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._frontend = frontend
+        self._transports = transports
         self._open = (*OPEN_SERVICES, *open_methods)
         self.closed = False
         """Whether further calls are refused: by a word of ours, where grpc would cancel them without one."""
@@ -59,42 +56,60 @@ class Entrance(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """Let the call in, or have it refused by a handler of our own."""
-        metadata = dict(handler_call_details.invocation_metadata or ())
-        current_request_id.set(accept_request_id(_text(metadata.get("x-request-id"))))
+        method = handler_call_details.method
+        refusal = self.admit(method, handler_call_details.invocation_metadata or ())
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(self._open):
-            return handler
-        key = bearer_key(_text(metadata.get("authorization")), _text(metadata.get("x-api-key")))
+        return None if handler is None else self._answering(handler, method, refusal)
+
+    def admit(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> ServiceError | None:
+        """Name a call and ask it for a key; return why it is refused, if it is."""
+        said = dict(metadata)
+        current_request_id.set(accept_request_id(_text(said.get("x-request-id"))))
+        if method.startswith(self._open):
+            return None
+        key = bearer_key(_text(said.get("authorization")), _text(said.get("x-api-key")))
         try:
-            current_caller.set(self._doors.keyring.admit(key))
+            current_caller.set(self._frontend.keyring.admit(key))
             if self.closed:
                 raise NotReady("the server is closing", retry_after_s=1.0)
         except ServiceError as error:
-            return self._refusing(handler, handler_call_details.method, error)
-        return handler
+            return error
+        return None
 
-    def _refusing(
-        self, handler: "grpc.RpcMethodHandler[Any, Any]", method: str, error: ServiceError
+    def _answering(
+        self, handler: "grpc.RpcMethodHandler[Any, Any]", method: str, refusal: ServiceError | None
     ) -> Handler:
-        async def refuse(_: object, context: Context) -> None:
-            async with Answering(self._doors, context, method):
-                raise error
+        """Return a handler that bounds what the call sends and is sent; to refuse, it reads nothing."""
 
-        kind = _HANDLER_OF_KIND[handler.request_streaming, handler.response_streaming]
-        return kind(refuse)
+        async def answer(_: object, context: Context) -> None:
+            current_peer.set(context.peer())
+            with Wire(context, self._frontend, handler, self._transport_of(method)) as wire:
+                try:
+                    if refusal is not None:
+                        raise refusal
+                    request = await wire.request()
+                except ServiceError as error:
+                    async with Answering(self._frontend, context, method):
+                        raise error
+                await wire.answer(request)
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    def _transport_of(self, method: str) -> str:
+        return next((name for start, name in self._transports.items() if method.startswith(start)), TRANSPORT)
 
 
 class Answering:
     """Answers for whatever its ``async with`` raises; every method of every service runs inside one.
 
     Args:
-        doors: Where spans are opened.
+        frontend: Where spans are opened.
         context: The call's.
         method: Its name, for logs and spans.
     """
 
-    def __init__(self, doors: Doors, context: Context, method: str) -> None:
-        self._doors = doors
+    def __init__(self, frontend: Frontend, context: Context, method: str) -> None:
+        self._frontend = frontend
         self._context = context
         self._method = method
         self._request_id = current_request_id.get() or ""
@@ -103,26 +118,19 @@ class Answering:
         metadata = dict(self._context.invocation_metadata() or ())
         self._context.set_trailing_metadata((("x-request-id", self._request_id),))
         parent, state = _text(metadata.get("traceparent")), _text(metadata.get("tracestate"))
-        self._span = self._doors.tracing.span(f"gRPC {self._method}", parent, state or "")
+        self._span = self._frontend.tracing.span(f"gRPC {self._method}", parent, state or "")
         self._span.__enter__()
         self._started_at = time.perf_counter()
-        self._doors.calls.begin()
+        self._frontend.calls.begin()
         return self
 
     async def write(self, response: object) -> None:
-        """Send a stream's next answer once the client has room for it; give up where it takes none.
+        """Send a stream's next answer once the client has room for it.
 
         Raises:
-            DeadlineExceeded: It took nothing for as long as settings allow.
+            DeadlineExceeded: It took it too slowly.
         """
-        patience_s = self._doors.settings.stalled_peer_s
-        try:
-            async with asyncio.timeout(patience_s):
-                await self._context.write(response)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no answer was taken for {patience_s:g} s; the stream is closed"
-            ) from None
+        await self._context.write(response)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -131,16 +139,16 @@ class Answering:
             if isinstance(error, Exception):
                 answer = answer_of(error)
                 if isinstance(error, Unauthenticated | RateLimited):
-                    self._doors.count_refusal(DOOR, answer.code)
+                    self._frontend.count_refusal(TRANSPORT, answer.code)
                 self._log(answer.status)
                 metadata = answer.trailing_metadata(self._request_id)
                 try:
                     await self._context.abort(answer.status, answer.message, metadata)
-                except grpc.aio.InternalError:  # he cancelled in this very moment: nobody is left to be told
+                except grpc.aio.InternalError:  # the caller has just cancelled: nobody is left to be told
                     raise asyncio.CancelledError from error
             self._log(grpc.StatusCode.OK if error is None else grpc.StatusCode.CANCELLED)
         finally:
-            self._doors.calls.end()
+            self._frontend.calls.end()
             self._span.__exit__(kind, error, traceback)
 
     def _log(self, status: grpc.StatusCode) -> None:
@@ -158,10 +166,10 @@ class Answering:
 
 
 def remaining_s(context: Context) -> float | None:
-    """Return how long the caller of a call still waits; None where he named no deadline.
+    """Return how long the caller of a call still waits; None without a deadline.
 
     Raises:
-        DeadlineExceeded: No longer. (His own library has told him so, or is about to.)
+        DeadlineExceeded: No longer. (The caller's own library reports this, too.)
     """
     remaining: float | None = context.time_remaining()
     if remaining is not None and remaining <= 0:

@@ -1,101 +1,86 @@
 """The wire's messages as the engine's records, and back.
 
-It does not know what any of it means; the records check themselves.
+The records check themselves.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
-from service.answer import DepthAnswer, ModelInfo
-from service.errors import InvalidArgument
-from service.request import Anchor, CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance, Lens
+from service.contract.answer import DepthAnswer, ModelInfo
+from service.contract.errors import InvalidArgument
+from service.contract.messages import read_message
+from service.contract.options import DepthOptions, LiveOptions, read_options
+from service.contract.regions import regions_in
+from service.contract.request import SparseDepth
+from service.contract.wire import write_response
 from service.rpc.errors import answer_of
 from service.rpc.pb import depth_pb2 as pb
-from service.streaming import FrameAnswer
+from service.transports.streaming import FrameAnswer
 
-_FORMATS: "Mapping[pb.Format.ValueType, Format]" = {
-    pb.FORMAT_UNSPECIFIED: Format.PNG16,
-    pb.FORMAT_PNG16: Format.PNG16,
-    pb.FORMAT_NPY: Format.NPY,
-    pb.FORMAT_FLOAT32: Format.FLOAT32,
-    pb.FORMAT_FLOAT16: Format.FLOAT16,
-    pb.FORMAT_UINT16_MM: Format.UINT16_MM,
-    pb.FORMAT_JXL: Format.JXL,
-    pb.FORMAT_JSON: Format.JSON,
-    pb.FORMAT_COLOR: Format.COLOR,
-    pb.FORMAT_PLY: Format.PLY,
-    pb.FORMAT_PNG16_MM: Format.PNG16_MM,
-}
-_FORMATS_ON_THE_WIRE = {ours: theirs for theirs, ours in _FORMATS.items()}
-_SIZES = {pb.SIZE_UNSPECIFIED: "input", pb.SIZE_INPUT: "input", pb.SIZE_MODEL: "model"}
+_MOST_OPTION_BYTES = 16_384
 _UNITS = {"metre": pb.UNIT_METRE, "relative": pb.UNIT_RELATIVE}
 
 
-def depth_options(options: pb.Options) -> dict[str, Any]:
-    """Answer the fields of a DepthRequest that say how depth is wanted.
+def depth_fields(options: pb.Options) -> Mapping[str, Any]:
+    """Return the fields of a DepthRequest that say how depth is wanted.
 
     Raises:
-        InvalidArgument: An enumerated value is none that we know, or a record refuses its fields.
+        InvalidArgument: An option's value is none that it may have.
     """
-    if options.format not in _FORMATS:
-        raise InvalidArgument(f"format is {options.format}; expected a value of depth.v1.Format")
-    if options.size not in _SIZES:
-        raise InvalidArgument(f"size is {options.size}; expected a value of depth.v1.Size")
-    return {
-        "format": _FORMATS[options.format],
-        "size": _SIZES[options.size],
-        "model": options.model or None,
-        "version": options.model_version or None,
-        "priority": options.priority,
-        "lens": _lens(options.lens),
-        "anchor": _anchor(options.anchor),
-        "colour": _colour(options.color),
-    }
+    if (size := options.ByteSize()) > _MOST_OPTION_BYTES:
+        raise InvalidArgument(f"the options have {size} bytes; expected at most {_MOST_OPTION_BYTES}")
+    return _remembered_fields(options.SerializeToString())
+
+
+@lru_cache(maxsize=256)
+def _remembered_fields(options: bytes) -> Mapping[str, Any]:
+    return read_options(DepthOptions, read_message(pb.Options.FromString(options))).request_fields()
+
+
+def picture_fields(message: pb.PredictRequest | pb.Frame) -> Mapping[str, Any]:
+    """Return the fields of a DepthRequest that belong to one picture: what is measured in it, and where.
+
+    Raises:
+        InvalidArgument: A region is none, or two anchors are given.
+    """
+    fields: dict[str, Any] = {}
+    if message.HasField("sparse_depth"):
+        sparse = message.sparse_depth
+        steps = sparse.steps_per_metre or SparseDepth.steps_per_metre
+        fields["anchor"] = SparseDepth(png=sparse.png, steps_per_metre=steps)
+    if (regions := regions_in(message.regions)) is not None:
+        fields |= {"regions": regions, "map": False}
+    return fields
+
+
+def live_options(config: pb.StreamConfig) -> LiveOptions:
+    """Return what is asked of a stream.
+
+    Raises:
+        InvalidArgument: An option's value is none that it may have.
+    """
+    return read_options(LiveOptions, read_message(config))
 
 
 def to_response(answer: DepthAnswer) -> pb.PredictResponse:
     """Write an answer down."""
-    return _fill(pb.PredictResponse(), answer)
+    response = pb.PredictResponse()
+    write_response(answer, response)
+    return response
 
 
 def to_stream_response(result: FrameAnswer[DepthAnswer]) -> pb.StreamResponse:
     """Write down what became of a frame."""
-    response = pb.StreamResponse(
-        frame_id=result.frame_id, skipped=result.skipped, smoothing_factor=result.factor
-    )
+    response = pb.StreamResponse(frame_id=result.frame_id, skipped=result.skipped)
     if result.answer is not None:
         # Filled where it is: assigning a message would copy its map once more.
-        _fill(response.depth, result.answer)
+        write_response(result.answer, response.depth)
     elif result.error is not None:
         told = answer_of(result.error)
         response.error.code = told.code
         response.error.message = told.message
         response.error.retry_after_ms = round((told.retry_after_s or 0) * 1e3)
-    return response
-
-
-def _fill(response: pb.PredictResponse, answer: DepthAnswer) -> pb.PredictResponse:
-    response.data = answer.body
-    response.media_type = answer.media_type
-    response.format = _FORMATS_ON_THE_WIRE[answer.format]
-    response.height_px = answer.height
-    response.width_px = answer.width
-    response.dtype = answer.dtype
-    response.scale = answer.scale
-    response.unit = _UNITS[answer.unit]
-    response.scale_source = answer.scale_source
-    response.minimum = answer.minimum
-    response.maximum = answer.maximum
-    response.invalid = answer.invalid
-    response.model = answer.model
-    response.model_version = answer.model_version
-    response.request_id = answer.request_id
-    response.batch_size = answer.batch_size
-    if answer.intrinsics is not None:
-        response.intrinsics.CopyFrom(pb.Lens.Intrinsics(**asdict(answer.intrinsics)))
-    for phase, seconds in answer.timings.items():
-        setattr(response.timings, f"{phase}_ms", seconds * 1e3)
     return response
 
 
@@ -114,34 +99,6 @@ def to_model(info: ModelInfo) -> pb.Model:
         max_depth=info.max_depth,
         backend=info.backend,
         problem=info.problem or "",
-    )
-
-
-def _lens(lens: pb.Lens) -> Lens | None:
-    match lens.WhichOneof("lens"):
-        case "intrinsics":
-            given = lens.intrinsics
-            return Intrinsics(fx_px=given.fx_px, fy_px=given.fy_px, cx_px=given.cx_px, cy_px=given.cy_px)
-        case "horizontal_fov_deg":
-            return FieldOfView(horizontal_deg=lens.horizontal_fov_deg)
-        case _:
-            return None
-
-
-def _anchor(anchor: pb.Anchor) -> Anchor | None:
-    match anchor.WhichOneof("anchor"):
-        case "camera_height_m":
-            return CameraHeight(height_m=anchor.camera_height_m)
-        case "known_distance":
-            known = anchor.known_distance
-            return KnownDistance(x_px=known.x_px, y_px=known.y_px, distance_m=known.distance_m)
-        case _:
-            return None
-
-
-def _colour(color: pb.Color) -> Colour:
-    return Colour(
-        map=color.map or None,
-        near=color.near if color.HasField("near") else None,
-        far=color.far if color.HasField("far") else None,
+        affine=info.affine,
+        licence=info.licence,
     )

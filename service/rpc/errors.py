@@ -1,6 +1,6 @@
 """Errors as gRPC says them: one table from class to status code, with the details that clients act on.
 
-It does not know where errors come from. The text of an unexpected one goes to the log and nowhere else.
+The text of an unexpected one goes to the log and nowhere else.
 """
 
 import logging
@@ -12,7 +12,7 @@ import grpc
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from service.errors import (
+from service.contract.errors import (
     DeadlineExceeded,
     ImageTooLarge,
     InferenceFailed,
@@ -79,6 +79,8 @@ class RpcError:
             delay.FromNanoseconds(int(self.retry_after_s * 1e9))
             status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
             metadata.append(("retry-after", str(max(1, math.ceil(self.retry_after_s)))))
+            # By this the retries that gRPC's libraries make of themselves wait as long.
+            metadata.append(("grpc-retry-pushback-ms", str(math.ceil(self.retry_after_s * 1e3))))
         metadata.append(("grpc-status-details-bin", status.SerializeToString()))
         return tuple(metadata)
 

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.rivals.__main__ import grouped, setting, sweep
 from benchmarks.rivals.answers import WrongAnswer, compare, decode_answer
-from benchmarks.rivals.cells import Cell, Outcome, append, plan, read_outcomes, undisturbed
+from benchmarks.rivals.cells import Cell, Outcome, append, latency_step, plan, read_outcomes, undisturbed
 from benchmarks.rivals.contenders import NAMES, RIVALS, Contender
-from benchmarks.rivals.limit import Limit
+from benchmarks.rivals.in_process import InProcess
 from benchmarks.rivals.load import Load, Pace, compiled, put_load
 from benchmarks.rivals.report import write_report
 from benchmarks.rivals.summary import duels, spread, summarise
@@ -120,25 +121,57 @@ def test_the_lone_request_is_held_against_the_quickest_rival() -> None:
     assert (duel.rival, duel.ratio) == ("ray", 0.8)
 
 
-def test_the_limit_is_what_the_cores_could_do_in_company() -> None:
-    limit = Limit(decode_s=0.004, predict_s=0.010, encode_s=0.006, batch=1, cores=2)
-    assert limit.per_second == pytest.approx(100.0)
+def test_the_in_process_pipeline_is_what_the_cores_do_in_company() -> None:
+    pipeline = InProcess(decode_s=0.004, predict_s=0.010, encode_s=0.006, batch=1, cores=2)
+    assert pipeline.per_second == pytest.approx(100.0)
+
+
+def test_a_99th_percentile_is_of_a_thousand_answers_of_all_rounds() -> None:
+    def of(count: int, slow: int) -> Outcome:
+        return outcome(round_=slow, latencies={latency_step(20.0): count, latency_step(80.0): slow})
+
+    assert summarise([of(980, 12)], cores=2)[CELL].p99_ms is None
+    assert summarise([of(980, 12), of(980, 4)], cores=2)[CELL].p99_ms == pytest.approx(20.0, rel=0.01)
+    assert summarise([of(980, 12), of(980, 14)], cores=2)[CELL].p99_ms == pytest.approx(80.0, rel=0.01)
+
+
+def test_a_rival_is_measured_with_its_best_number_of_workers(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    for workers, rate in ((1, 20.0), (2, 31.0), (3, 30.0), (4, 0.0), (2, 33.0)):
+        told = {"server": "mosec", "arm": "eager", "workers": workers, "per_second": rate}
+        append(path, json.dumps({"sweep": told}))
+    cell = replace(CELL, server="mosec", arm="eager")
+    assert sweep([cell, CELL], path, Pace()) == {("mosec", "eager"): 2}  # there is nothing left to try
+    assert grouped([cell], 0, {("mosec", "eager"): 2}) == [
+        (Contender(name="mosec", arm="eager", workers=2), [cell])
+    ]
+    variables = Contender(name="mosec", arm="eager", workers=2).environment(1)
+    assert variables["RIVAL_WORKERS"] == "2"
+
+
+def test_servers_that_are_left_out_keep_the_versions_that_were_said_of_them() -> None:
+    before = {"versions": {"mosec": {"mosec": "0.9.8"}}}
+    versions = setting(["ours"], before)["versions"]
+    assert isinstance(versions, dict)
+    assert versions["mosec"] == {"mosec": "0.9.8"}
+    assert versions["ours"]["openvino"]
 
 
 def test_a_report_says_what_was_met_and_what_was_not(tmp_path: Path) -> None:
     results, report, docs = tmp_path / "results.jsonl", tmp_path / "report.md", tmp_path / "docs.md"
     docs.write_text("before\n<!-- rivals -->\nold\n<!-- /rivals -->\nafter\n")
     setting = {"processor": "P", "cores": 2, "kernel": "6", "python": "3", "commit": "c", "versions": {}}
+    setting["precision"] = "bfloat16"
     append(results, json.dumps({"setting": setting}))
     for round_, decode_s in enumerate((0.009, 0.03, 0.008)):
-        limit = Limit(decode_s=decode_s, predict_s=0.01, encode_s=0.01, batch=2, cores=2)
-        append(results, json.dumps({"limit": {"mixed png16": asdict(limit)}, "round": round_}))
+        pipeline = InProcess(decode_s=decode_s, predict_s=0.01, encode_s=0.01, batch=2, cores=2)
+        append(results, json.dumps({"in_process": {"mixed png16": asdict(pipeline)}, "round": round_}))
     append(results, outcome(per_second=60.0).to_json())
     append(results, outcome(replace(CELL, server="mosec"), per_second=50.0).to_json())
     write_report(results, report, docs)
     text = report.read_text()
-    assert "| 60.0 | 50.0 (mosec) | 1.20 | 1.3 | **no** |" in text
-    assert "| 60.0 | 66.7 (limit) | 0.90 | 0.9 | **no** |" in text  # 0.8996 is not 0.9
+    assert "| bfloat16 | 60.0 | 50.0 (mosec) | 1.20 | 1.5 | **no** | 30.0, 30.0 |" in text
+    assert "| bfloat16 | 60.0 | 66.7 (no server) | 0.90 |" in text
     assert "240 answers were compared" in text
     assert "old" not in docs.read_text()
     assert docs.read_text().startswith("before\n<!-- rivals -->\nMeasured on 2026-01-02, P, 2 cores")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scheduler import CLIENTS, at_rate, in_line, measure_all, report, small_checkpoint
-from service.errors import Overloaded
+from service.contract.errors import Overloaded
 
 
 async def test_clients_in_line_ask_again_when_they_are_answered() -> None:

@@ -17,9 +17,9 @@ from training.config import TrainConfig
 from training.losses.config import LossesConfig
 from training.losses.reprojection import ReprojectionConfig
 from training.losses.smoothness import smoothness
-from training.networks import build_networks
-from training.pose import rigid
-from training.synthesis import ViewSynthesis
+from training.networks.pose import rigid
+from training.step.assembly import build_networks
+from training.step.synthesis import ViewSynthesis
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def write_program(path: Path, content: bytes) -> None:
 
 
 def runs(program: Path, *words: str) -> bool:
-    """Answer whether it is there and can be run here."""
+    """Return whether it is there and can be run here."""
     if not os.access(program, os.X_OK):
         return False
     try:

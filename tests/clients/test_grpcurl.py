@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from service.auth import hash_key
+from service.transports.auth import hash_key
 from tests.certificates import Authority
 from tests.clients.pictures import green, metres
 from tests.clients.places import program
@@ -23,7 +23,7 @@ def grpcurl(
     port: int, call: str, *options: object, said: str = "", way: tuple[object, ...] = ("-plaintext",)
 ) -> subprocess.CompletedProcess[str]:
     """Run it against a port, with what it reads from its input; answer how it ended."""
-    command = [program("grpcurl"), "-max-time", 60, *way, *options, f"localhost:{port}", *call.split()]
+    command = [program("grpcurl"), "-max-time", 60, *way, *options, f"127.0.0.1:{port}", *call.split()]
     return subprocess.run(
         list(map(str, command)), input=said, capture_output=True, text=True, check=False, timeout=100
     )

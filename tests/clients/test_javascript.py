@@ -155,6 +155,31 @@ def test_the_program_says_why_it_was_not_answered(run: Callable) -> None:
     assert done.stderr.startswith("UNAVAILABLE: ")
 
 
+def test_the_program_runs_from_any_folder_and_alone_with_its_contract(
+    example: Path, service: Process, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("main.js", "depth.js", "package.json"):
+        shutil.copy(example / name, alone)
+    (alone / "node_modules").symlink_to(node_modules())
+    photo = shutil.copy(example / "15.png", tmp_path)
+
+    def run_from(folder: Path, program_: Path, *words: object) -> subprocess.CompletedProcess[str]:
+        command = [program("node"), program_, f"127.0.0.1:{service.grpc_port}", *map(str, words)]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+
+    assert run_from(tmp_path, example / "main.js", photo).returncode == 0
+    without = run_from(tmp_path, alone / "main.js", photo)
+    assert "there is no depth.proto; expected it at" in without.stderr
+    shutil.copy(ROOT / "proto" / "depth.proto", alone)
+    assert run_from(Path("/"), alone / "main.js", photo).returncode == 0
+    missing = run_from(tmp_path, example / "main.js", "nowhere.jpg")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "no such file" in missing.stderr
+    assert "nowhere.jpg" in missing.stderr
+
+
 def test_the_example_s_types_agree(example: Path) -> None:
     checked = subprocess.run(
         [program("node"), node_modules() / "typescript" / "bin" / "tsc", "-p", example],

@@ -89,6 +89,16 @@ def test_each_profile_has_one_service_that_prometheus_finds_by_the_same_name() -
     assert (over_tls["scheme"], secured["global"]) == ("https", config["global"])
 
 
+def test_the_gpu_s_profile_asks_for_the_cards_and_for_nothing_but_them() -> None:
+    gpu = read(STACK)["services"]["depth-gpu"]
+    [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert device["count"] in (-1, "all")
+    assert gpu["environment"]["DEPTH_DEVICE"] == "cuda"
+    assert gpu["build"]["args"]["VARIANT"] == "gpu"
+    assert "depth-gpu" not in str(read(STACK)["services"]["depth-cpu"])
+
+
 def test_every_setting_that_is_passed_on_exists() -> None:
     known = {f"DEPTH_{field.upper()}" for field in Settings.model_fields}
     passed = {

@@ -79,12 +79,12 @@ def test_every_wish_of_an_image_is_among_what_it_installs(image: str, layers: li
 
 def test_every_dependency_has_its_place_in_a_layer() -> None:
     placed = {re.sub(r"\[.*", "", wish) for name in ("serving", "torch", "training") for wish in wishes(name)}
-    assert {canonicalize_name(one.name) for one in asked("training", "export", "tracing")} == placed
+    assert {canonicalize_name(one.name) for one in asked("training", "export", "tracing", "jxl")} == placed
 
 
 def test_what_is_locked_is_what_pyproject_allows() -> None:
     locked = {name: version for lock in INSIDE for name, version in pins(lock).items()}
-    for one in asked("training", "export", "tracing"):
+    for one in asked("training", "export", "tracing", "jxl"):
         assert locked[canonicalize_name(one.name)] in one.specifier, one
 
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.answer import ModelState
-from service.errors import ServiceError
-from service.metrics import Outcome, Phase
+from service.contract.answer import ModelState
+from service.contract.errors import ServiceError
+from service.telemetry.metrics import Outcome, Phase
 from tests.service.traffic import figures_after_traffic
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tests.service.traffic import busy_service
 EVERYTHING = {
     "$job": ".*",
     "$instance": ".*",
-    "$door": ".*",
+    "$transport": ".*",
     "$model": ".*",
     "$__rate_interval": "1m",
 }

@@ -56,7 +56,7 @@ def pages() -> list[Path]:
 
 
 def blocks(page: Path) -> list[Block]:
-    """Answer a document's blocks, in order."""
+    """Return a document's blocks, in order."""
     text = page.read_text(encoding="utf-8")
     found = []
     for match in _BLOCK.finditer(text):
@@ -74,10 +74,10 @@ def blocks(page: Path) -> list[Block]:
 
 
 def all_blocks(*languages: str) -> list[Block]:
-    """Answer the blocks of all documents in these languages."""
+    """Return the blocks of all documents in these languages."""
     return [block for page in pages() for block in blocks(page) if block.language in languages]
 
 
 def without_code(page: Path) -> str:
-    """Answer a document's prose alone."""
+    """Return a document's prose alone."""
     return _BLOCK.sub("", page.read_text(encoding="utf-8"))

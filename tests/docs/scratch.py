@@ -1,4 +1,4 @@
-"""A folder to run a document's commands in: the repository as a reader has it, and pictures of his own."""
+"""A folder to run a document's commands in: the repository as a reader has it, and pictures of their own."""
 
 import shutil
 import sys

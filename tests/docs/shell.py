@@ -41,7 +41,7 @@ def commands(code: str) -> list[list[str]]:
 
 
 def ours(command: list[str]) -> tuple[str, ...] | None:
-    """Answer how a program of this repository is started, or None where it is somebody else's."""
+    """Return how a program of this repository is started, or None where it is somebody else's."""
     name, *rest = command
     name = name.removeprefix(".venv/bin/")
     if name in SCRIPTS:
@@ -59,7 +59,7 @@ def ours(command: list[str]) -> tuple[str, ...] | None:
 
 
 def options(command: list[str]) -> set[str]:
-    """Answer the long options of a command, without their values."""
+    """Return the long options of a command, without their values."""
     if command[0] == "torchrun":
         command = command[command.index("-m") :]
     if "--ros-args" in command:  # what follows is for ROS itself
@@ -69,9 +69,10 @@ def options(command: list[str]) -> set[str]:
 
 @cache
 def help_of(program: tuple[str, ...]) -> str:
-    """Answer what a program of ours says of itself; empty where it reads no command line."""
+    """Return what a program of ours says of itself; empty where it reads no command line."""
     source = _source(program[1]) if program[0] == "-m" else (ROOT / program[0]).read_text()
-    if not {"argparse", "tyro"} & _imports(source):
+    # The last two are how a module leads to another one that reads the command line.
+    if not {"argparse", "tyro", "runpy", "training.hints.command"} & _imports(source):
         return ""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "500", "TERM": "dumb"}
     done = subprocess.run(

@@ -16,8 +16,13 @@ from tests.docs.blocks import REASONS, ROOT, Block, all_blocks
 from tests.docs.scratch import furnish, install_commands
 from tests.e2e.process import SERVE, Process, running
 
-ELSEWHERE = {"tritonclient", "perf_analyzer"}
-"""Their blocks want another environment and more patience, and have a test of their own."""
+ELSEWHERE = {
+    "tritonclient": "tests/service/kserve/test_clients.py",
+    "perf_analyzer": "tests/service/kserve/test_clients.py",
+    "open3d": "tests/clients/test_readers.py",
+    "rerun": "tests/clients/test_readers.py",
+}
+"""Their blocks want another environment and longer timeouts, and have a test of their own."""
 ADMIN_KEY = "only-for-this-test"
 _AT_MOST_S, _SLOW_AT_MOST_S = 110, 880
 _READY_WITHIN_S = 600
@@ -28,9 +33,11 @@ def _parameter(block: Block) -> object:
     words, marks = block.words, []
     missing = [name for name in words.get("needs", "").split(",") if name and not _is_there(name)]
     if words.get("needs") in ELSEWHERE:
-        marks.append(pytest.mark.skip(reason=f"{block} is run by tests/service/kserve/test_clients.py"))
+        marks.append(pytest.mark.skip(reason=f"{block} is run by {ELSEWHERE[words['needs']]}"))
     elif missing:
         marks.append(pytest.mark.skip(reason=f"{block} needs {', '.join(missing)}"))
+    if "apart" in words:
+        marks.append(pytest.mark.skip(reason=f"{block} is run by tests/docs/test_ten_steps.py"))
     if "skip" in words:
         marks.append(pytest.mark.skip(reason=f"{block} {REASONS.get(words['skip'], words['skip'])}"))
     if "slow" in words:
@@ -61,8 +68,8 @@ def service(home: Path, exports: Path) -> Iterator[Process]:
     models.mkdir()
     shutil.copy(ROOT / "model" / "pretrained" / "student.safetensors", models)
     chosen = {"DEPTH_MODELS": models, "DEPTH_CACHE_DIR": exports, "DEPTH_ADMIN_KEY": ADMIN_KEY}
-    patience = {"DEPTH_HANG_TIMEOUT_S": _READY_WITHIN_S}  # a machine that is busy with tests has hung nothing
-    with running(SERVE, _READY_WITHIN_S, DEPTH_THREADS=1, **chosen, **patience) as process:
+    slower = {"DEPTH_HANG_TIMEOUT_S": _READY_WITHIN_S}  # a machine that is busy with tests has hung nothing
+    with running(SERVE, _READY_WITHIN_S, DEPTH_THREADS=1, **chosen, **slower) as process:
         yield process
 
 

@@ -13,7 +13,7 @@ from service.settings import Settings
 from tests.docs.blocks import REASONS, ROOT, Block, all_blocks, blocks, pages, without_code
 from tests.docs.shell import commands, help_of, options, ours
 
-WORDS = {"skip", "needs", "slow", "exit"}
+WORDS = {"skip", "needs", "slow", "apart", "exit"}
 STARTS = re.compile(
     r"^(\$|curl|python3?|pip|make|docker|docker-compose|depth-\w+|kubectl|helm|grpcurl) ", re.MULTILINE
 )

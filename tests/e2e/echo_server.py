@@ -6,23 +6,23 @@ import sys
 
 import uvloop
 
-from service.answer import DepthAnswer
-from service.engine import Adjust
+from service.contract.answer import DepthAnswer
+from service.contract.request import DepthRequest
+from service.engine import Turn
 from service.lifespan import serve
-from service.logs import configure_logging
-from service.request import DepthRequest
 from service.settings import Settings
+from service.telemetry.logs import configure_logging
 from tests.service.echo import EchoEngine
 
 DELAY_S = float(os.environ.get("ECHO_DELAY_S", "0"))
 
 
 class SlowEngine(EchoEngine):
-    async def depth(self, request: DepthRequest, adjust: Adjust | None = None) -> DepthAnswer:
+    async def depth(self, request: DepthRequest, turn: Turn | None = None) -> DepthAnswer:
         if request.model == "slow":
             await asyncio.sleep(3600)
         await asyncio.sleep(DELAY_S)
-        return await super().depth(request, adjust)
+        return await super().depth(request, turn)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from typing import Any
 import ray
 from ray.serve import Application
 
-from service.answer import DepthAnswer
-from service.engine import Adjust, Engine
-from service.metrics import Metrics
+from service.contract.answer import DepthAnswer
+from service.contract.request import DepthRequest
+from service.engine import Engine, Turn
 from service.ray.application import bind
-from service.request import DepthRequest
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 
 class JournalEngine(Engine):
@@ -31,10 +31,10 @@ class JournalEngine(Engine):
         with self._path.open("a") as journal:
             journal.write(f"{what} {request_id}\n")
 
-    async def depth(self, request: DepthRequest, adjust: Adjust | None = None) -> DepthAnswer:
+    async def depth(self, request: DepthRequest, turn: Turn | None = None) -> DepthAnswer:
         self._note("began", request.request_id)
         await asyncio.sleep(self._hold_s)
-        answer = await super().depth(request, adjust)
+        answer = await super().depth(request, turn)
         self._note("answered", request.request_id)
         return answer
 

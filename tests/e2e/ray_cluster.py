@@ -73,7 +73,7 @@ class TwoNodes:
             "RAY_USAGE_STATS_ENABLED": "0",
             # On a busy machine Ray's own proxies are not ready within the five seconds that it gives them.
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
-            # Both nodes have one address here, so the second one's doors need ports of their own.
+            # Both nodes have one address here, so the second one's transports need ports of their own.
             "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(self.worker_ports[0]),
             "RAY_SERVE_WORKER_PROXY_GRPC_PORT": str(self.worker_ports[1]),
             "PYTHONPATH": str(ROOT),

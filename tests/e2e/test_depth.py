@@ -1,4 +1,4 @@
-"""A real checkpoint behind real doors, asked by real clients."""
+"""A real checkpoint behind real transports, asked by real clients."""
 
 import asyncio
 import io
@@ -8,7 +8,8 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -77,19 +78,21 @@ def figure(process: Process, name: str, **labels: str) -> float:
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
-    """Answer who still runs, a second after the parent's end; the dead may wait to be buried."""
+    """Return who still runs, a second after the parent's end; the dead may wait to be buried."""
     _, left = psutil.wait_procs(family, timeout=1)
     return [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
-def depth_of(process: Process, image: bytes, format_: str = "png16") -> bytes:
+def depth_of(process: Process, image: bytes, format_: str = "png16", size: str = "input") -> bytes:
     """Ask for one image, alone."""
-    answer = httpx.post(f"{process.url}/v1/depth?format={format_}", content=image)
+    answer = httpx.post(f"{process.url}/v1/depth?format={format_}&size={size}", content=image)
     assert answer.status_code == 200, answer.text
     return answer.content
 
 
-def test_the_same_image_gives_the_same_bytes_through_both_doors_in_every_format(process: Process) -> None:
+def test_the_same_image_gives_the_same_bytes_through_both_transports_in_every_format(
+    process: Process,
+) -> None:
     image = photo()
     options = (("grpc.max_receive_message_length", -1),)
     with grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}", options=options) as channel:
@@ -163,7 +166,7 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray]]:
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_every_kind_of_photograph_is_read_alike_by_both_doors_and_as_it_was_meant(
+def test_every_kind_of_photograph_is_read_alike_by_both_transports_and_as_it_was_meant(
     process: Process, predictor: Predictor, kind: str
 ) -> None:
     image, meant = kinds()[kind]
@@ -188,7 +191,7 @@ def test_every_kind_of_photograph_is_read_alike_by_both_doors_and_as_it_was_mean
     ],
     ids=["junk", "cut off", "hollow", "another kind"],
 )
-def test_what_is_no_photograph_is_refused_through_both_doors(
+def test_what_is_no_photograph_is_refused_through_both_transports(
     process: Process, image: bytes, status: int, code: str
 ) -> None:
     over_http = httpx.post(f"{process.url}/v1/depth", content=image)
@@ -260,7 +263,7 @@ async def test_clients_that_hang_up_free_their_places(process: Process) -> None:
     assert figure(process, "depth_requests_cancelled_total") > cancelled
 
 
-async def test_a_video_is_answered_in_order_through_both_doors_with_the_bytes_of_single_images(
+async def test_a_video_that_is_not_steadied_has_the_bytes_of_single_images_in_order_over_both_transports(
     process: Process,
 ) -> None:
     images = [photo(shift=shift) for shift in range(12)]
@@ -268,32 +271,48 @@ async def test_a_video_is_answered_in_order_through_both_doors_with_the_bytes_of
     async with grpc.aio.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel:
 
         async def frames():
-            yield pb.StreamRequest(config=pb.StreamConfig())
+            yield pb.StreamRequest(config=pb.StreamConfig(steadiness=0.0))
             for number, image in enumerate(images):
                 yield pb.StreamRequest(frame=pb.Frame(id=number, image=image))
 
         answers = [answer async for answer in DepthStub(channel).Stream(frames())]
     assert [answer.frame_id for answer in answers] == list(range(12))
-    assert [answer.depth.data for answer in answers] == alone
-    async with connect(f"ws://127.0.0.1:{process.http_port}/v1/stream") as stream:
+    assert all(answer.depth.data == expected for answer, expected in zip(answers, alone, strict=True))
+    async with connect(f"ws://127.0.0.1:{process.http_port}/v1/stream?steadiness=0") as stream:
         for image in images:
             await stream.send(image)
         for number, expected in enumerate(alone):
             assert json.loads(await stream.recv())["frame"] == number
-            assert await stream.recv() == expected
+            same = await stream.recv() == expected
+            assert same, number  # without pytest comparing megabytes
 
 
-async def test_smoothing_multiplies_the_depth_by_what_it_says(process: Process) -> None:
-    image = photo()
-    single = depth_of(process, image, "npy")
-    query = "format=npy&scale_smoothing=0.9"
-    async with connect(f"ws://127.0.0.1:{process.http_port}/v1/stream?{query}") as stream:
-        for sent in (image, photo(shift=128), image):
-            await stream.send(sent)
-            reading = json.loads(await stream.recv())
-            depth = np.load(io.BytesIO(await stream.recv()))
-    expected = np.load(io.BytesIO(single)) * reading["smoothing_factor"]
-    np.testing.assert_allclose(depth, expected, rtol=1e-5)
+async def test_two_streams_at_once_are_held_each_as_it_is_alone_and_begin_with_raw_depth(
+    process: Process,
+) -> None:
+    videos = [[photo(shift=shift) for shift in shifts] for shifts in ((0, 4, 8, 12), (64, 60, 56, 52))]
+
+    async def held(videos: Sequence[list[bytes]]) -> list[list[np.ndarray]]:
+        """Depth of videos whose frames come by turns."""
+        maps: list[list[np.ndarray]] = [[] for _ in videos]
+        async with AsyncExitStack() as stack:
+            url = f"ws://127.0.0.1:{process.http_port}/v1/stream?format=npy&size=model"
+            streams = [await stack.enter_async_context(connect(url)) for _ in videos]
+            for frames in zip(*videos, strict=True):
+                for stream, frame in zip(streams, frames, strict=True):
+                    await stream.send(frame)
+                for stream, kept in zip(streams, maps, strict=True):
+                    await stream.recv()
+                    kept.append(np.load(io.BytesIO(await stream.recv())))
+        return maps
+
+    together = await held(videos)
+    alone = [(await held([video]))[0] for video in videos]
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3)  # batches of two round otherwise
+    for video, maps in zip(videos, together, strict=True):
+        raw = np.load(io.BytesIO(depth_of(process, video[0], "npy", size="model")))
+        np.testing.assert_allclose(maps[0], raw, rtol=1e-3)
 
 
 def test_the_examples_of_the_documentation_work_when_pasted(process: Process, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every real frame through both doors, and a spread of them in every format, held to the eager network."""
+"""Every real frame over both transports, and a spread of them in every format, held to the eager network."""
 
 import io
 import os
@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from model.predictor import Predictor
-from service.request import Format
+from service.contract.request import Format
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 from tests.assets import shared
@@ -29,7 +29,7 @@ STUDENT = ROOT / "model" / "pretrained" / "student.safetensors"
 IN_EVERY_FORMAT = int(os.environ.get("DEPTH_TEST_FRAMES_IN_EVERY_FORMAT", "30"))
 """How many frames go through every format, spread evenly; `100000` means all of them."""
 EVERY_FRAME = bool(os.environ.get("DEPTH_TEST_EVERY_FRAME"))
-"""Whether all frames go through both doors, ten minutes of both cores; as few as above otherwise."""
+"""Whether all frames go through both transports, ten minutes of both cores; as few as above otherwise."""
 AT_ONCE = 4
 """So many callers that the service has batches to make."""
 FOV_DEG = 81.0
@@ -47,7 +47,7 @@ class Frame:
 
 
 class Both:
-    """The two doors of a running service, asked for the same."""
+    """The two transports of a running service, asked for the same."""
 
     def __init__(self, process: Process) -> None:
         self._http = httpx.Client(base_url=process.url, timeout=120)
@@ -60,7 +60,7 @@ class Both:
         self._channel.close()
 
     def ask(self, frame: Frame, format_: Format, size: str = "input") -> tuple[bytes, httpx.Headers]:
-        """Answer the bytes that both doors agree on, and HTTP's headers."""
+        """Return the bytes that both transports agree on, and HTTP's headers."""
         query = {"format": str(format_), "size": size, "fov_deg": str(FOV_DEG)}
         over_http = self._http.post("/v1/depth", params=query, content=frame.jpeg)
         assert over_http.status_code == 200, f"{frame.name} as {format_}: {over_http.text}"
@@ -71,7 +71,7 @@ class Both:
         )
         question = pb.PredictRequest(image=frame.jpeg, options=options)
         over_grpc = self._stub.Predict(question, timeout=120)
-        assert over_grpc.data == over_http.content, f"{frame.name} as {format_}: the doors differ"
+        assert over_grpc.data == over_http.content, f"{frame.name} as {format_}: the transports differ"
         assert over_grpc.scale == float(over_http.headers["x-depth-scale"])
         return over_http.content, over_http.headers
 
@@ -141,9 +141,9 @@ def frames() -> list[Path]:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with running(SERVE, DEPTH_MODELS=STUDENT, DEPTH_CACHE_DIR=tmp_path_factory.mktemp("cache")) as process:
-        doors = Both(process)
-        yield doors
-        doors.close()
+        transports = Both(process)
+        yield transports
+        transports.close()
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def over(frames: Sequence[Path], check: object) -> list[object]:
         return list(pool.map(check, frames, range(len(frames))))
 
 
-def test_frames_are_answered_by_both_doors_alike_and_as_the_eager_network_answers(
+def test_frames_are_answered_by_both_transports_alike_and_as_the_eager_network_answers(
     frames: list[Path], both: Both, eager: Eager
 ) -> None:
     """In float32 and in one format more, which goes round from frame to frame."""
@@ -178,7 +178,7 @@ def test_frames_are_answered_by_both_doors_alike_and_as_the_eager_network_answer
     assert tails.max() < 0.2, said  # edges, in bfloat16
 
 
-def test_a_spread_of_frames_is_answered_by_both_doors_alike_in_every_format(
+def test_a_spread_of_frames_is_answered_by_both_transports_alike_in_every_format(
     frames: list[Path], both: Both, eager: Eager
 ) -> None:
     chosen = frames[:: max(1, len(frames) // IN_EVERY_FORMAT)]

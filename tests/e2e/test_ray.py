@@ -129,7 +129,7 @@ async def test_it_grows_under_load_onto_the_other_node(cluster: TwoNodes) -> Non
     assert len(set(cluster.replicas().values())) == 2
 
 
-async def test_both_doors_are_those_of_the_service(cluster: TwoNodes) -> None:
+async def test_both_transports_are_those_of_the_service(cluster: TwoNodes) -> None:
     cluster.deploy(cluster.config(scaling=TWO, **SIMULATED))
     await asyncio.to_thread(cluster.until_running, 2)
     url = f"http://127.0.0.1:{cluster.http_port}"
@@ -147,7 +147,7 @@ async def test_both_doors_are_those_of_the_service(cluster: TwoNodes) -> None:
         probed = await InferenceStub(channel).ServerReady(inference_pb.ServerReadyRequest())
         assert probed.ready
         assert (await client.get("/v2/models/student")).json()["name"] == "student"
-        # The state of the house, and its refusals, come through as they are.
+        # The state of the service, and its refusals, come through as they are.
         assert (await client.get("/readyz")).status_code == 200
         models = (await client.get("/v1/models")).json()["models"]
         listed = (await stub.ListModels(pb.ListModelsRequest())).models
@@ -213,8 +213,8 @@ async def test_a_node_that_dies_under_load_loses_only_what_was_on_it(cluster: Tw
     assert not load.wrong  # whoever asked again was answered
     journal = cluster.journal(dead)
     lost = {id_ for id_ in journal["began"] if not journal["answered"][id_]}
-    at_its_door = {id_ for id_ in load.failed if id_.startswith("other") and not int(id_.split("-")[2]) % 2}
-    assert not set(load.failed) - lost - at_its_door
+    at_its_proxy = {id_ for id_ in load.failed if id_.startswith("other") and not int(id_.split("-")[2]) % 2}
+    assert not set(load.failed) - lost - at_its_proxy
 
 
 async def test_the_student_that_ships_answers_as_it_does_alone(cluster: TwoNodes) -> None:

@@ -65,7 +65,7 @@ def photograph(road: Path) -> Path:
 def judged(checkpoint: Path, road: Path, name: str) -> float:
     """A checkpoint's median-scaled AbsRel on the held-out world."""
     command(
-        "training.evaluate", checkpoint, "--protocol", "folder", "--data", road / "judged/image",
+        "training.judge.evaluate", checkpoint, "--protocol", "folder", "--data", road / "judged/image",
         "--ground-truth", road / "judged/depth", "--output", road / name,
     )  # fmt: skip
     with (road / name / "images.csv").open() as file:

@@ -1,16 +1,17 @@
-"""Certificates and keys on both doors of a real process."""
+"""Certificates and keys on both transports of a real process."""
 
+import asyncio
 import ssl
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
-from service.auth import hash_key, new_key
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
+from service.transports.auth import hash_key, new_key
 from tests.certificates import Authority
 from tests.e2e.process import running
 
@@ -25,7 +26,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secure_channel(port: int, authority: Authority, client: tuple[Path, Path] | None = None) -> grpc.Channel:
     certificate, key = (None, None) if client is None else (path.read_bytes() for path in client)
     credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes(), key, certificate)
-    return grpc.secure_channel(f"localhost:{port}", credentials)
+    return grpc.secure_channel(f"127.0.0.1:{port}", credentials)
 
 
 def trusting(authority: Authority, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
@@ -35,15 +36,19 @@ def trusting(authority: Authority, client: tuple[Path, Path] | None = None) -> s
     return context
 
 
-def test_with_a_certificate_both_doors_speak_tls_only(authority: Authority) -> None:
+async def _first_message(port: int, context: ssl.SSLContext) -> str | bytes:
+    async with connect(f"wss://127.0.0.1:{port}/v1/stream", ssl=context) as stream:
+        await stream.send(b"photo")
+        return await stream.recv()
+
+
+def test_with_a_certificate_both_transports_speak_tls_only(authority: Authority) -> None:
     certificate, key = authority.sign("server")
     with running(DEPTH_TLS_CERT=certificate, DEPTH_TLS_KEY=key) as process:
-        url = f"https://localhost:{process.http_port}/v1/depth"
+        url = f"https://127.0.0.1:{process.http_port}/v1/depth"
         answer = httpx.post(url, content=b"photo", verify=trusting(authority))
         assert answer.content == b"photo|png16|input"
-        with connect(f"wss://localhost:{process.http_port}/v1/stream", ssl=trusting(authority)) as stream:
-            stream.send(b"photo")
-            assert '"frame":0' in stream.recv(timeout=30)
+        assert '"frame":0' in asyncio.run(_first_message(process.http_port, trusting(authority)))
         with secure_channel(process.grpc_port, authority) as channel:
             assert DepthStub(channel).Predict(PHOTO).data == b"photo|png16|input"
         with pytest.raises(httpx.TransportError):
@@ -51,7 +56,7 @@ def test_with_a_certificate_both_doors_speak_tls_only(authority: Authority) -> N
         with pytest.raises(httpx.ConnectError):  # an authority that nobody here trusts
             httpx.post(url, content=b"photo")
         with (
-            grpc.insecure_channel(f"localhost:{process.grpc_port}") as channel,
+            grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel,
             pytest.raises(grpc.RpcError) as refused,
         ):
             DepthStub(channel).Predict(PHOTO, timeout=5)
@@ -64,7 +69,7 @@ def test_clients_show_certificates_where_they_are_asked_for(authority: Authority
     with running(
         DEPTH_TLS_CERT=certificate, DEPTH_TLS_KEY=key, DEPTH_TLS_CLIENT_CA=authority.certificate
     ) as process:
-        url = f"https://localhost:{process.http_port}/v1/depth"
+        url = f"https://127.0.0.1:{process.http_port}/v1/depth"
         known = trusting(authority, client)
         assert httpx.post(url, content=b"photo", verify=known).status_code == 200
         with secure_channel(process.grpc_port, authority, client) as channel:
@@ -75,7 +80,7 @@ def test_clients_show_certificates_where_they_are_asked_for(authority: Authority
             DepthStub(channel).Predict(PHOTO, timeout=5)
 
 
-def test_keys_open_both_doors_and_appear_in_no_log(tmp_path: Path) -> None:
+def test_keys_open_both_transports_and_appear_in_no_log(tmp_path: Path) -> None:
     user, admin = new_key(), new_key()
     keys = tmp_path / "keys"
     keys.write_text(f"ann {hash_key(user)} 1000\n")

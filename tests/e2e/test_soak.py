@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.soak_corpus import Corpus
-from service.request import Format
+from service.contract.request import Format
 from tests.e2e.process import ROOT
 
 _PNG = (Format.COLOR, Format.PNG16)
@@ -19,7 +19,7 @@ _PNG = (Format.COLOR, Format.PNG16)
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return Corpus(Random(3), (64, 96), 2.0, count=2)
+    return Corpus(Random(3), (64, 96), {"student": 2.0}, count=2)
 
 
 def _repacked(pixels: np.ndarray) -> bytes:
@@ -30,23 +30,25 @@ def _repacked(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("name", tuple(Format))
 def test_the_soak_finds_no_difference_between_an_answer_and_itself(corpus: Corpus, name: Format) -> None:
-    assert corpus.difference(0, name, "input", corpus.expected(0, name, "input")) == ""
+    assert corpus.difference(0, "student", name, "input", corpus.expected(0, "student", name, "input")) == ""
 
 
 @pytest.mark.parametrize("name", tuple(Format))
 def test_the_soak_finds_another_photographs_answer(corpus: Corpus, name: Format) -> None:
-    assert "were expected" in corpus.difference(0, name, "model", corpus.expected(1, name, "model"))
+    assert "were expected" in corpus.difference(
+        0, "student", name, "model", corpus.expected(1, "student", name, "model")
+    )
 
 
 @pytest.mark.parametrize("name", _PNG)
 def test_the_soak_compares_pixels_and_not_how_a_png_file_packs_them(corpus: Corpus, name: Format) -> None:
-    expected = corpus.expected(0, name, "model")
+    expected = corpus.expected(0, "student", name, "model")
     pixels = np.asarray(Image.open(io.BytesIO(expected))).copy()
     packed_otherwise = _repacked(pixels)
     assert packed_otherwise != expected
-    assert corpus.difference(0, name, "model", packed_otherwise) == ""
+    assert corpus.difference(0, "student", name, "model", packed_otherwise) == ""
     pixels.flat[1234] += 1
-    assert "1 values differ by up to 1" in corpus.difference(0, name, "model", _repacked(pixels))
+    assert "1 values differ by up to 1" in corpus.difference(0, "student", name, "model", _repacked(pixels))
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
-from service.metrics import Metrics
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 from tests.kubernetes.manifests import (
     CHART,
     NEWEST,
@@ -27,18 +27,32 @@ from tests.kubernetes.manifests import (
     validate,
 )
 from tests.service.echo import EchoEngine
-from tests.service.opened import grpc_channel, http_client, make_doors
+from tests.service.opened import grpc_channel, http_client, make_frontend
 
 EVERYTHING: dict[str, Any] = {
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "registry"}],
-    "settings": {"max_body_bytes": 67108864, "batch_delay_s": 0.002, "compile": False, "log_level": "debug"},
+    "settings": {
+        "max_body_bytes": 67108864,
+        "batch_delay_s": 0.002,
+        "cuda_graphs": False,
+        "log_level": "debug",
+    },
     "models": {"existingClaim": "models", "subPath": "depth"},
     "secrets": {"apiKeys": "keys", "adminKey": "admin", "tls": "tls"},
     "gpu": {"count": 1},
     "runtimeClassName": "nvidia",
     "autoscaling": {"kind": "keda"},
-    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "metrics": {
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "tlsConfig": {
+                "ca": {"secret": {"name": "tls", "key": "ca.crt"}},
+                "serverName": "depth.vision.svc",
+            },
+        }
+    },
     "networkPolicy": {
         "clients": [{"namespaceSelector": {"matchLabels": {"name": "web"}}}],
         "egress": [{"ports": [{"port": 4318, "protocol": "TCP"}]}],
@@ -134,7 +148,7 @@ def test_the_settings_that_can_be_chosen_are_the_service_s() -> None:
     chosen = set(schema["properties"]["settings"]["properties"])
     template = (CHART / "templates" / "_names.tpl").read_text()
     decided = {name.lower() for name in re.findall(r"^DEPTH_([A-Z_]+):", template, flags=re.MULTILINE)}
-    elsewhere = {"host", "admin_key"}  # all addresses; by file alone
+    elsewhere = {"host", "admin_key", "reuse_port"}  # all addresses; by file alone; a pod has one process
     assert chosen | decided | elsewhere == set(Settings.model_fields)
     assert not chosen & decided
 
@@ -151,6 +165,23 @@ def test_the_service_reads_every_setting_as_it_was_meant(
     for name, value in EVERYTHING["settings"].items():
         assert getattr(settings, name) == value
     assert (settings.http_port, settings.grpc_port) == (8000, 8001)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"gpu": {"count": 1}}, "cuda"),
+        ({"gpu": {"count": 2}, "settings": {"device": "cuda:0"}}, "cuda:0"),
+    ],
+)
+def test_a_pod_that_is_promised_a_gpu_does_not_serve_from_its_cpu(
+    values: dict[str, Any], expected: str | None, tmp_path: Path
+) -> None:
+    manifests = render(tmp_path, values)
+    limits = container_of(manifests)["resources"]["limits"]
+    assert limits.get("nvidia.com/gpu") == values.get("gpu", {}).get("count")
+    assert only(manifests, "ConfigMap")["data"].get("DEPTH_DEVICE") == expected
 
 
 def test_files_that_settings_name_are_mounted(tmp_path: Path) -> None:
@@ -172,13 +203,13 @@ def test_files_that_settings_name_are_mounted(tmp_path: Path) -> None:
 
 async def test_what_the_kubelet_asks_is_answered(plain: list[Manifest]) -> None:
     container = container_of(plain)
-    doors = make_doors(EchoEngine())
-    async with http_client(doors) as client:
+    frontend = make_frontend(EchoEngine())
+    async with http_client(frontend) as client:
         for probe in ("startupProbe", "livenessProbe"):
             assert container[probe]["httpGet"]["port"] == "http"
             assert (await client.get(container[probe]["httpGet"]["path"])).status_code == 200
     assert container["readinessProbe"]["grpc"] == {"port": 8001}
-    async with grpc_channel(doors) as channel:
+    async with grpc_channel(frontend) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         answer = await stub.Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -207,7 +238,7 @@ def test_with_certificates_the_kubelet_asks_what_it_can(
 async def test_what_prometheus_asks_is_answered(tmp_path: Path) -> None:
     manifests = render(tmp_path, VARIATIONS["hpa"])
     [endpoint] = only(manifests, "ServiceMonitor")["spec"]["endpoints"]
-    async with http_client(make_doors(EchoEngine())) as client:
+    async with http_client(make_frontend(EchoEngine())) as client:
         assert "depth_" in (await client.get(endpoint["path"])).text
     assert endpoint["port"] in {port["name"] for port in only(manifests, "Service", "depth")["spec"]["ports"]}
 
@@ -302,6 +333,25 @@ def test_a_pod_may_do_as_little_as_possible(manifests: list[Manifest]) -> None:
     assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
     policy = only(manifests, "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_nobody_may_call_until_the_values_say_who(tmp_path: Path) -> None:
+    policy = only(render(tmp_path, {}), "NetworkPolicy")["spec"]
+    assert (policy["ingress"], policy["egress"]) == ([], [])
+    clients = EVERYTHING["networkPolicy"]["clients"]
+    [rule] = only(render(tmp_path, EVERYTHING), "NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"] == clients
+    assert {port["port"] for port in rule["ports"]} == {"http", "grpc"}
+
+
+def test_prometheus_is_to_know_the_certificate_and_is_never_told_to_believe_any(tmp_path: Path) -> None:
+    [endpoint] = only(render(tmp_path, EVERYTHING), "ServiceMonitor")["spec"]["endpoints"]
+    assert "insecureSkipVerify" not in endpoint["tlsConfig"]
+    values = {"secrets": {"tls": "tls"}, "metrics": {"serviceMonitor": {"enabled": True}}}
+    (path := tmp_path / "tls.yaml").write_text(yaml.safe_dump(values))
+    told = run_helm("template", "depth", str(CHART), "--values", str(path))
+    assert told.returncode != 0
+    assert "tlsConfig is empty" in told.stderr
 
 
 def test_an_update_takes_no_pod_away_before_its_successor_is_ready(plain: list[Manifest]) -> None:

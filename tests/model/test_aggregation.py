@@ -105,3 +105,24 @@ def test_the_bias_falls_with_the_square_of_the_distance_in_image_heights() -> No
     assert one_down == pytest.approx(-(0.25**2) / (2 * 0.04**2))
     assert one_across == pytest.approx(float(one_down))
     assert two_across == pytest.approx(4 * float(one_across))
+
+
+def test_the_bias_is_made_once_for_a_size_and_is_no_part_of_a_checkpoint() -> None:
+    attention = CrossModalAttention(channels=6, width=8, heads=2)
+    geometry, semantics = torch.randn(1, 6, 2, 3), torch.randn(1, 1, 2, 8)
+    attention(geometry, semantics)
+    first = attention.locality
+    attention(geometry, semantics)
+    assert attention.locality is first
+    attention(torch.randn(1, 6, 4, 3), semantics)
+    assert attention.locality.shape[-2] == 12
+    assert "locality" not in attention.state_dict()
+
+
+def test_a_pass_that_trains_may_follow_one_that_does_not() -> None:
+    attention = CrossModalAttention(channels=6, width=8, heads=2)
+    geometry, semantics = torch.randn(1, 6, 2, 3), torch.randn(1, 1, 2, 8)
+    with torch.inference_mode():
+        attention(geometry, semantics)
+    attention(geometry, semantics).sum().backward()
+    assert attention.attention_gate.grad is not None

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from model.atomic import replacing
@@ -42,3 +44,16 @@ def test_a_missing_folder_is_made(tmp_path):
     with replacing(tmp_path / "new" / "folder" / "a") as partial:
         partial.write_bytes(b"x")
     assert (tmp_path / "new" / "folder" / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "partial"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, failure):
+    with pytest.raises(OSError, match="No space left on device") as raised, replacing(tmp_path / "a"):
+        raise failure
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "a"))

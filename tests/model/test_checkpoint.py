@@ -75,7 +75,7 @@ def same(one, other):
 
 def test_a_student_comes_back_equal_to_the_last_bit_with_its_description(student, saved):
     loaded, metadata = load_checkpoint(saved)
-    assert metadata == description(student)
+    assert replace(metadata, golden=None) == description(student)
     assert not loaded.training
     for name, tensor in student.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
@@ -90,7 +90,7 @@ def test_loading_does_not_depend_on_the_state_of_the_random_generator(student, s
 def test_the_description_that_was_written_is_returned(student, tmp_path):
     path = tmp_path / "half"
     written = save_checkpoint(path, student, description(student), dtype="float16", train_only_heads=False)
-    assert written == replace(
+    assert replace(written, golden=None) == replace(
         description(student), storage=Storage(dtype="float16", train_only_heads=False, foundation=False)
     )
     assert read_metadata(path) == written
@@ -162,6 +162,13 @@ def test_a_missing_file_is_an_error_of_the_one_class(tmp_path):
     assert "No such file" in problem(tmp_path / "none.safetensors")
 
 
+def test_the_same_network_gives_the_same_file(student, saved, tmp_path):
+    whole = saved.read_bytes()
+    for _ in range(4):
+        save_checkpoint(tmp_path / "again", student, description(student))
+        assert (tmp_path / "again").read_bytes() == whole
+
+
 def test_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "a"
     path.touch()
@@ -172,14 +179,14 @@ def test_a_file_cut_anywhere_is_refused(saved):
     whole = saved.read_bytes()
     for share in (0.0001, 0.01, 0.3, 0.9):
         saved.write_bytes(whole[: int(len(whole) * share)])
-        assert "truncated" in problem(saved)
+        assert "damaged, or not a safetensors file" in problem(saved)
     saved.write_bytes(whole[:-1])
-    assert "truncated" in problem(saved)
+    assert "damaged, or not a safetensors file" in problem(saved)
 
 
 def test_a_file_with_something_behind_its_end_is_refused(saved):
     saved.write_bytes(saved.read_bytes() + b"x")
-    assert "1 more follow" in problem(saved)
+    assert "damaged, or not a safetensors file" in problem(saved)
 
 
 def test_a_pickle_is_refused_and_not_opened(student, tmp_path):
@@ -195,7 +202,7 @@ def test_weights_without_a_description_are_refused(student, tmp_path):
 
 
 def test_a_newer_version_is_refused(saved):
-    rewritten(saved, describe=lambda fields: fields.update(format_version=2))
+    rewritten(saved, describe=lambda fields: fields.update(format_version=3))
     assert "newer than this program" in problem(saved)
 
 

@@ -1,7 +1,9 @@
+import os
 import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import openvino
@@ -17,7 +19,7 @@ from model.export import (
     measure_agreement,
 )
 from model.exported import EXPORT_KEY, ExportDescription, ExportedNetwork, describe
-from model.metadata import CheckpointMetadata, DepthScale, Provenance, file_sha256
+from model.metadata import CheckpointMetadata, DepthScale, Provenance, contents_sha256
 from tests.model.networks import lively
 
 # torch.export takes seconds on an idle core, and minutes on one that a training run shares.
@@ -55,6 +57,14 @@ def ir(student, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def onnx(student, tmp_path_factory):
+    """The student as an ONNX file that takes float32 images, any number of them."""
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    export_onnx(student, path, described(student))
+    return path
+
+
 def test_an_ir_agrees_with_the_eager_network_at_every_batch_size(student, ir):
     for images in (1, 2, 5):
         assert measure_agreement(student, ir, images=images).largest < FLOAT32_ERROR
@@ -81,12 +91,10 @@ def test_a_teacher_is_exported_with_its_foundation_at_another_size_and_a_fixed_b
     assert list(network.outputs[0].shape) == [3, 96, 160]
 
 
-def test_a_student_with_the_padding_of_tensorflow_is_exact_in_onnx_at_every_batch_size(student, tmp_path):
-    path = tmp_path / "student.onnx"
-    export_onnx(student, path, described(student))
+def test_a_student_with_the_padding_of_tensorflow_is_exact_in_onnx_at_every_batch_size(student, onnx):
     for images in (1, 2, 5):
-        assert measure_agreement(student, path, images=images).largest < FLOAT32_ERROR
-    assert list(tmp_path.iterdir()) == [path], "one file, without external data or anything half-written"
+        assert measure_agreement(student, onnx, images=images).largest < FLOAT32_ERROR
+    assert list(onnx.parent.iterdir()) == [onnx], "one file, without external data or anything half-written"
 
 
 def test_a_teacher_in_onnx_takes_uint8_and_says_what_it_is(teacher, tmp_path):
@@ -95,12 +103,16 @@ def test_a_teacher_in_onnx_takes_uint8_and_says_what_it_is(teacher, tmp_path):
     export_onnx(teacher, path, description)
     for images in (1, 3):
         assert measure_agreement(teacher, path, images=images).largest < FLOAT32_ERROR
-    assert ExportedNetwork(path).description == description
+    golden = teacher.deployed().golden_answer()
+    assert ExportedNetwork(path).description == replace(description, golden=golden)
 
 
 def test_an_ir_says_what_it_is_and_names_its_input_and_output(student, ir):
     network = openvino.Core().read_model(ir)
-    assert ExportDescription.of_openvino(network) == described(student, uint8_input=True)
+    golden = student.deployed().golden_answer()
+    assert ExportDescription.of_openvino(network) == replace(
+        described(student, uint8_input=True), golden=golden
+    )
     assert network.inputs[0].any_name == "image"
     assert network.inputs[0].element_type == openvino.Type.u8
     assert network.outputs[0].any_name == "disparity"
@@ -108,8 +120,9 @@ def test_an_ir_says_what_it_is_and_names_its_input_and_output(student, ir):
     assert str(network.outputs[0].partial_shape) == "[?,64,96]"
 
 
-def test_an_ir_is_a_pair_of_files_with_ordinary_permissions_and_nothing_beside(ir):
-    assert sorted(path.name for path in ir.parent.iterdir()) == ["student.bin", "student.xml"]
+def test_an_ir_is_three_files_with_ordinary_permissions_and_nothing_beside(ir):
+    names = [f"student{suffix}" for suffix in (".bin", ".sha256", ".xml")]
+    assert sorted(path.name for path in ir.parent.iterdir()) == names
     assert {stat.S_IMODE(path.stat().st_mode) & 0o444 for path in ir.parent.iterdir()} == {0o444}
 
 
@@ -120,6 +133,30 @@ def test_an_answer_is_the_callers_own_and_not_overwritten_by_the_next(ir):
     kept = first.copy()
     assert not np.array_equal(exported.disparity(bright), kept)
     assert np.array_equal(first, kept)
+
+
+LOOK_AT_PROCESSORS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from model.exported import ExportedNetwork
+network = ExportedNetwork(Path(sys.argv[1]))
+description = network.description
+size = (description.height, description.width)
+image = np.zeros((2, *size, 3), np.uint8) if description.uint8_input else np.zeros((2, 3, *size), np.float32)
+network.disparity(image)
+allowed = {frozenset(os.sched_getaffinity(int(path.name))) for path in Path("/proc/self/task").iterdir()}
+sys.exit(str(allowed) if allowed != {frozenset(os.sched_getaffinity(0))} else 0)
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+@pytest.mark.parametrize("kind", ["onnx", "xml"])
+def test_an_export_may_run_on_every_processor_of_its_process(ir, onnx, kind):
+    """Pinned, the networks of several processes would share processors while others idle."""
+    path = ir if kind == "xml" else onnx
+    done = subprocess.run([sys.executable, "-c", LOOK_AT_PROCESSORS, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_reading_and_running_an_ir_needs_no_torch(ir):
@@ -135,6 +172,7 @@ def test_reading_and_running_an_ir_needs_no_torch(ir):
 
 KILLED_WHILE_EXPORTING = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import openvino
 from model.export import save_ir
@@ -179,8 +217,10 @@ def test_the_command_exports_a_checkpoint_beside_it_with_its_hash_and_says_how_w
     assert done.returncode == 0, done.stderr
     assert "relative error of disparity: mean" in done.stderr
     path = tmp_path / "student.xml"
-    assert ExportedNetwork(path).description == describe(
-        metadata, checkpoint_sha256=file_sha256(checkpoint), uint8_input=True, half_weights=True
+    description = ExportedNetwork(path).description
+    assert description.golden == metadata.golden
+    assert replace(description, golden=None) == describe(
+        metadata, checkpoint_sha256=contents_sha256(checkpoint), uint8_input=True, half_weights=True
     )
     agreement = measure_agreement(student, path, images=2)
     assert 1e-6 < agreement.mean < HALF_WEIGHTS_ERROR

@@ -81,10 +81,26 @@ def test_the_disparity_given_is_left_as_it_was():
     assert disparity.tolist() == [[0.5, 0.25]]
 
 
-@pytest.mark.parametrize("broken", [0.0, -0.1, np.nan, np.inf])
-def test_a_disparity_that_has_no_depth_is_refused(broken):
-    with pytest.raises(ValueError, match="positive and finite"):
-        disparity_to_depth_map(np.array([[0.5, broken]], np.float32), 4, 4)
+@pytest.mark.parametrize("hole", [0.0, -0.1, np.nan, np.inf])
+def test_what_is_infinitely_far_or_no_number_has_no_depth_and_no_curtain_hangs_before_it(hole):
+    disparity = np.full((6, 8), 0.5, np.float32)
+    disparity[:3] = hole
+    for height, width in ((6, 8), (17, 40), (3, 4), (2, 8)):
+        depth = disparity_to_depth_map(disparity, height, width)
+        rows = (np.arange(height) + 0.5) / height
+        assert np.isnan(depth[rows < 0.45]).all()
+        assert (depth[rows > 0.55] == 2.0).all()
+        assert set(np.unique(depth[np.isfinite(depth)])) == {2.0}
+
+
+def test_a_map_without_any_thing_in_it_has_no_depth():
+    assert np.isnan(disparity_to_depth_map(np.zeros((2, 2), np.float32), 4, 4)).all()
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_map_without_a_number_is_refused(broken):
+    with pytest.raises(ValueError, match="NaN or infinite everywhere"):
+        disparity_to_depth_map(np.full((2, 2), broken, np.float32), 4, 4)
 
 
 def test_importing_it_does_not_import_torch():

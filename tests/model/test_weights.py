@@ -5,6 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from model.config import preset
+from model.network import build
 from model.weights import WeightsError, create_with_weights, weights_sha256
 from tests.assets import shared
 
@@ -68,3 +70,37 @@ def test_imagenet_weights_without_their_classifier_fill_a_feature_backbone() -> 
     random = create_with_weights("mobilenetv2_100", "random", features_only=True, pad_type="same")
     filled = create_with_weights("mobilenetv2_100", path, features_only=True, pad_type="same")
     assert weights_sha256(filled) != weights_sha256(random)
+
+
+def test_a_hub_that_is_away_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"test_vit.*127\.0\.0\.1:9 cannot be reached.*pass its path"):
+        create_with_weights("test_vit", "hub")
+    assert "fetching the weights of test_vit" in caplog.text
+
+
+def test_a_teacher_without_its_foundation_model_s_weights_says_what_names_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"--foundation-weights.*DEPTH_FOUNDATION_WEIGHTS"):
+        build(preset("teacher"), backbone_weights="random")
+    assert "--foundation-weights" in caplog.text
+    with pytest.raises(WeightsError, match="--backbone-weights"):
+        build(preset("student"))
+
+
+def test_what_the_hub_gave_before_is_used_without_asking_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = create_with_weights("test_vit", "random")
+    folder = tmp_path / "models--timm--test_vit.r160_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(original.state_dict(), folder / "snapshots" / "abc" / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert weights_sha256(create_with_weights("test_vit", "hub")) == weights_sha256(original)

@@ -1,15 +1,14 @@
-"""An engine that answers at once with what it was sent, so that a test can tell what went through a door."""
+"""An engine that returns at once what it was sent, so that a test can tell what a transport passed on."""
 
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from service.answer import DepthAnswer, ModelInfo, ModelStatistics
-from service.engine import Adjust
-from service.request import DepthRequest, Intrinsics
+from service.contract.answer import DepthAnswer, ModelInfo, ModelStatistics, NotServed
+from service.contract.request import DepthRequest, Intrinsics
+from service.engine import Turn
+from service.scheduling.clock import Clock, MonotonicClock
 
 MODEL = ModelInfo(
     name="echo",
@@ -35,12 +34,16 @@ class EchoEngine:
     """
 
     def __init__(self, *_: object) -> None:
+        self.clock: Clock = MonotonicClock()
         self.ready = True
         self.live = True
+        self.device_lost = False
+        self.unloaded: list[str] = []
         self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests: list[DepthRequest] = []
+        self.turns: list[Turn] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.cancelled = 0
@@ -57,7 +60,7 @@ class EchoEngine:
     ) -> None:
         self.drained = True
 
-    async def depth(self, request: DepthRequest, adjust: Adjust | None = None) -> DepthAnswer:
+    async def depth(self, request: DepthRequest, turn: Turn | None = None) -> DepthAnswer:
         self.requests.append(request)
         self.in_flight += 1
         self._changed.set()
@@ -66,8 +69,10 @@ class EchoEngine:
             await self.gate.wait()
             if self.error is not None:
                 raise self.error
-            if adjust is not None:
-                await adjust(np.full((192, 640), 2.0, np.float32))
+            if turn is not None:
+                await turn.before.wait()
+                self.turns.append(turn)
+                turn.done.set()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -107,6 +112,12 @@ class EchoEngine:
 
     def models(self) -> list[ModelInfo]:
         return [MODEL]
+
+    def not_served(self) -> list[NotServed]:
+        return [NotServed(file="old.pth", reason="it is never opened")]
+
+    def away(self) -> list[str]:
+        return self.unloaded
 
     async def wait_ready(self) -> None:
         return

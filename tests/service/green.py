@@ -19,18 +19,19 @@ class GreenBackend:
     description = "green"
     height, width = SIZE
     max_batch = 4
+    padded = False
 
-    def __init__(self, house: "GreenHouse") -> None:
-        self._house = house
-        self.lanes = house.lanes
+    def __init__(self, factory: "GreenFactory") -> None:
+        self._factory = factory
+        self.lanes = factory.lanes
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        self._house.batches.append(len(images))
-        self._house.entered.set()
-        if self._house.together is not None:
-            self._house.together.wait(30)
-        assert self._house.gate.wait(30)
-        if self._house.failing or (images[..., 1] == POISON).any():
+        self._factory.batches.append(len(images))
+        self._factory.entered.set()
+        if self._factory.together is not None:
+            self._factory.together.wait(30)
+        assert self._factory.gate.wait(30)
+        if self._factory.failing or (images[..., 1] == POISON).any():
             raise ValueError("poison")
         return (images[..., 1].astype(np.float32) + 1) / 256
 
@@ -38,10 +39,10 @@ class GreenBackend:
         return 0
 
     def close(self) -> None:
-        self._house.closed += 1
+        self._factory.closed += 1
 
 
-class GreenHouse:
+class GreenFactory:
     """Opens green backends, and holds what they share.
 
     Clear ``gate`` to make them hang; set ``failing`` to have every batch fail, ``error`` to have none opened,

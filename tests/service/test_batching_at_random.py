@@ -6,9 +6,11 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batch_cost import BatchCost
-from service.batching import Batcher, BatchOptions
-from service.errors import InferenceFailed, ServiceError
+from service.contract.errors import InferenceFailed, ServiceError
+from service.scheduling.admission import Admission
+from service.scheduling.batching import Batcher, BatchOptions
+from service.scheduling.clock import until
+from service.scheduling.cost import Cost
 from tests.fakes import ManualClock, TenfoldDevice
 
 
@@ -29,22 +31,24 @@ class Chaos:
             max_items=self.random.choice([3, 10, 100]),
             delay_s=self.random.choice([0.0, 0.0, 0.3]),
         )
-        self.cost = BatchCost({1: 0.5, 5: 1.0})
-        self.on: Batcher[int, int] = Batcher(self.devices, options, self.cost, self.clock)
+        self.on: Batcher[int, int] = Batcher(self.devices, options, Cost({1: 0.5, 5: 1.0}), self.clock)
+        self.admission = Admission(1, self.clock)
         self.most = options.max_items
         self.outcomes: dict[int, object] = {}
         self.cancelled: set[int] = set()
 
     async def caller(self, item: int) -> None:
-        deadline_s = self.random.choice([None, self.clock.now() + self.random.uniform(0.1, 8.0)])
+        deadline_s = self.clock.now() + self.random.choice([1e9, self.random.uniform(0.1, 8.0)])
+        asked = self.admission.admit(self.on, (), priority=self.random.randint(-1, 1), deadline_s=deadline_s)
         try:
-            with self.on.place(priority=self.random.randint(-1, 1), deadline_s=deadline_s) as place:
+            with asked as ticket, self.on.place(ticket) as place:
                 for _ in range(self.random.randint(0, 3)):  # "decoding"
                     await asyncio.sleep(0)
                 if self.random.random() < 0.05:
                     raise KeyError("a caller whose image was bad")
-                outcome: object = (await place.submit(item)).result
-        except (ServiceError, KeyError) as error:
+                async with until(self.clock, deadline_s):
+                    outcome: object = (await place.submit(item)).result
+        except (ServiceError, KeyError, TimeoutError) as error:
             outcome = error
         assert item not in self.outcomes, "answered twice"
         self.outcomes[item] = outcome

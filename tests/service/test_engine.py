@@ -14,11 +14,28 @@ from prometheus_client import CollectorRegistry
 
 from model.export import FLOAT32_ERROR
 from model.predictor import Predictor
-from service.answer import DepthAnswer
-from service.engine import Engine
-from service.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded, UnknownModel
-from service.metrics import Metrics
-from service.request import CameraHeight, DepthRequest, FieldOfView, Format, Intrinsics, KnownDistance
+from service.codec.steadiness import Steadier
+from service.contract.answer import DepthAnswer
+from service.contract.errors import (
+    DeadlineExceeded,
+    ImageTooLarge,
+    InvalidArgument,
+    InvalidImage,
+    NotReady,
+    Overloaded,
+    UnknownModel,
+)
+from service.contract.pose import Pose
+from service.contract.request import (
+    CameraHeight,
+    DepthRequest,
+    FieldOfView,
+    Format,
+    Intrinsics,
+    KnownDistance,
+)
+from service.engine import Engine, Turn
+from service.telemetry.metrics import Metrics
 from tests.service.checkpoints import write_checkpoint
 from tests.service.opened import settings
 
@@ -153,19 +170,30 @@ async def test_an_answer_has_the_intrinsics_of_its_own_size(folder: Path) -> Non
     assert as_seen.intrinsics == Intrinsics(fx_px=50, fy_px=55, cx_px=30, cy_px=20)
 
 
-async def test_what_adjusts_a_stream_sees_the_depth_and_multiplies_it(folder: Path) -> None:
-    seen = []
+def turn_of(steadier: Steadier, before: asyncio.Event | None = None, pose: Pose | None = None) -> Turn:
+    if before is None:
+        before = asyncio.Event()
+        before.set()
+    return Turn(steadier=steadier, before=before, done=asyncio.Event(), pose=pose)
 
-    async def double(depth: np.ndarray) -> float:
-        seen.append(depth)
-        return 2.0
 
+async def test_a_frame_s_depth_is_held_and_its_turn_ends_for_the_next(folder: Path) -> None:
     request = DepthRequest(image=png(), format=Format.FLOAT32)
+    steadier, turns = Steadier(0.8), []
     async with opened(folder) as engine:
         plain = floats(await engine.depth(request))
-        doubled = floats(await engine.depth(request, double))
-    np.testing.assert_array_equal(seen[0], plain)
-    np.testing.assert_allclose(doubled, 2 * plain)
+        for _ in range(2):
+            turns.append(turn_of(steadier))
+            held = floats(await engine.depth(request, turns[-1]))
+    assert all(turn.done.is_set() for turn in turns)
+    np.testing.assert_allclose(held, plain, rtol=1e-6)  # the same picture: nothing to hold
+
+
+async def test_a_pose_needs_a_lens(folder: Path) -> None:
+    turn = turn_of(Steadier(0.8), pose=Pose.of(np.eye(4)))
+    async with opened(folder) as engine:
+        with pytest.raises(InvalidArgument, match="a pose needs a lens"):
+            await engine.depth(DepthRequest(image=png()), turn)
 
 
 async def test_an_unknown_model_is_refused(folder: Path) -> None:
@@ -190,19 +218,28 @@ async def test_a_full_queue_refuses_with_a_time_to_come_again(folder: Path) -> N
     assert all(isinstance(answer, Overloaded | DepthAnswer) for answer in answers)
 
 
+class Held(asyncio.Event):
+    """An event that counts those who wait for it."""
+
+    waiting = 0
+
+    async def wait(self) -> bool:  # type: ignore[override]
+        self.waiting += 1
+        return await super().wait()
+
+
 async def test_what_those_before_have_still_to_come_counts_against_a_deadline(folder: Path) -> None:
     async with opened(folder) as engine:
-        await engine.depth(DepthRequest(image=png()), adjust=unchanged)  # now it knows how long that takes
-        held = asyncio.Event()
-
-        async def hold(depth: np.ndarray) -> float:
-            await held.wait()
-            return 1.0
-
+        # Now it knows how long that takes.
+        await engine.depth(DepthRequest(image=png()), turn_of(Steadier(0.5)))
+        held = Held()
         before = [
-            asyncio.create_task(engine.depth(DepthRequest(image=png()), adjust=hold)) for _ in range(20)
+            asyncio.create_task(engine.depth(DepthRequest(image=png()), turn_of(Steadier(0.5), held)))
+            for _ in range(20)
         ]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            while held.waiting < len(before):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
         with pytest.raises(Overloaded) as refused:  # though nobody waits for a thread or a device
             await engine.depth(DepthRequest(image=png(), deadline_s=time.monotonic() + 0.001))
         assert (refused.value.retry_after_s or 0) > 0
@@ -210,23 +247,19 @@ async def test_what_those_before_have_still_to_come_counts_against_a_deadline(fo
         await asyncio.gather(*before)
 
 
-async def unchanged(depth: np.ndarray) -> float:
-    return 1.0
-
-
 async def test_a_caller_who_goes_leaves_no_trace_but_a_count(folder: Path) -> None:
     metrics = Metrics(CollectorRegistry())
     engine = Engine(settings(models=folder, backend="simulated", watch_interval_s=0.0), metrics)
     async with engine:
         await engine.wait_ready()
-        task = asyncio.create_task(engine.depth(DepthRequest(image=png(), door="http")))
+        task = asyncio.create_task(engine.depth(DepthRequest(image=png(), transport="http")))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         value = metrics.registry.get_sample_value
-        assert value("depth_requests_cancelled_total", {"door": "http"}) == 1
-        assert value("depth_in_flight", {"door": "http"}) == 0
+        assert value("depth_requests_cancelled_total", {"transport": "http"}) == 1
+        assert value("depth_in_flight", {"transport": "http"}) == 0
         assert isinstance(await engine.depth(DepthRequest(image=png())), DepthAnswer)
 
 
@@ -248,18 +281,24 @@ async def test_draining_answers_what_was_accepted_and_refuses_the_rest(folder: P
 async def test_a_reload_under_load_fails_no_request(folder: Path, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "student.safetensors", seed=0)
     async with opened(tmp_path) as engine:
-        versions = set()
+        swapped, versions = asyncio.Event(), set()
 
         async def ask() -> None:
-            for _ in range(40):
+            while (
+                not swapped.is_set()
+            ):  # so every answer is of a request that began before the last swap was done
                 versions.add((await engine.depth(DepthRequest(image=png()))).model_version)
 
         load = [asyncio.create_task(ask()) for _ in range(4)]
         for seed in (1, 2):
+            version = engine.model().version
+            while version not in versions:  # noqa: ASYNC110 - the load ends only with the swaps
+                await asyncio.sleep(0.001)
             await asyncio.to_thread(write_checkpoint, path, seed=seed)
             await engine.reload()
+            assert engine.model().version != version
+        swapped.set()
         await asyncio.gather(*load)
-        versions.add((await engine.depth(DepthRequest(image=png()))).model_version)
     assert len(versions) >= 2
 
 
@@ -268,3 +307,19 @@ async def test_an_empty_folder_says_that_there_is_nothing_to_serve(tmp_path: Pat
     async with engine:
         with pytest.raises(NotReady, match="no checkpoint lies in"):
             await engine.wait_ready()
+
+
+async def test_depth_is_returned_up_to_a_bound_and_at_the_network_s_size_beyond(folder: Path) -> None:
+    async with opened(folder, max_depth_pixels=180 * 120 - 1) as engine:
+        with pytest.raises(ImageTooLarge, match=r"180x120 .*DEPTH_MAX_DEPTH_PIXELS.* size: model"):
+            await engine.depth(DepthRequest(image=png()))
+        assert (await engine.depth(DepthRequest(image=png(), size="model"))).width < 180
+
+
+async def test_a_photograph_that_is_odd_is_answered_with_a_notice(folder: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((120, 180), 4000, np.uint16)).save(file, "PNG")
+    async with opened(folder) as engine:
+        answer = await engine.depth(DepthRequest(image=file.getvalue()))
+        assert "multiply its values by 16" in answer.notice
+        assert not (await engine.depth(DepthRequest(image=png()))).notice

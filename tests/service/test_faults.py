@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.contract.errors import InferenceFailed, NotReady
+from service.contract.request import DepthRequest, Format
 from service.engine import Engine
-from service.errors import InferenceFailed, NotReady
-from service.metrics import Metrics
-from service.request import DepthRequest, Format
+from service.telemetry.metrics import Metrics
 from tests.service.checkpoints import write_checkpoint
-from tests.service.green import POISON, SIZE, GreenHouse
+from tests.service.green import POISON, SIZE, GreenFactory
 from tests.service.opened import settings
 
 
@@ -27,9 +27,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def opened(models: Path, house: GreenHouse, **chosen: object) -> AsyncIterator[Engine]:
+async def opened(models: Path, factory: GreenFactory, **chosen: object) -> AsyncIterator[Engine]:
     wanted = settings(models=models, **{"backend": "simulated", "watch_interval_s": 0.0, **chosen})
-    async with Engine(wanted, Metrics(CollectorRegistry()), opening=house.open) as engine:
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=factory.open) as engine:
         await engine.wait_ready()
         yield engine
 
@@ -52,17 +52,17 @@ def figure(engine: Engine, name: str, **labels: str) -> float | None:
 
 
 async def test_while_a_hung_backend_is_rebuilt_readiness_falls_and_then_it_rises(checkpoint: Path) -> None:
-    house, heard = GreenHouse(), []
-    async with opened(checkpoint, house, hang_timeout_s=0.2) as engine:
+    factory, heard = GreenFactory(), []
+    async with opened(checkpoint, factory, hang_timeout_s=0.2) as engine:
         risen = asyncio.Event()
         engine.on_ready_change(lambda ready: (heard.append(ready), risen.set() if ready else None))
-        house.gate.clear()
+        factory.gate.clear()
         with pytest.raises(InferenceFailed, match="restarted"):
             await engine.depth(asking(1))
         assert (engine.ready, engine.live) == (False, True)
         with pytest.raises(NotReady, match="rebuilding"):
             await engine.depth(asking(1))
-        house.gate.set()
+        factory.gate.set()
         await asyncio.wait_for(risen.wait(), 30)
         assert heard == [False, True]
         assert await green_of(engine, 200) == pytest.approx(200)
@@ -70,17 +70,17 @@ async def test_while_a_hung_backend_is_rebuilt_readiness_falls_and_then_it_rises
 
 
 async def test_a_poisonous_image_fails_alone_in_its_batch(checkpoint: Path) -> None:
-    house = GreenHouse()
-    async with opened(checkpoint, house) as engine:
-        house.gate.clear()
-        house.entered.clear()
+    factory = GreenFactory()
+    async with opened(checkpoint, factory) as engine:
+        factory.gate.clear()
+        factory.entered.clear()
         first = asyncio.create_task(green_of(engine, 1))
-        await asyncio.to_thread(house.entered.wait, 5)
+        await asyncio.to_thread(factory.entered.wait, 5)
         others = [asyncio.create_task(green_of(engine, green)) for green in (50, POISON, 60)]
-        while figure(engine, "depth_queue_length", model="student") != 3:  # noqa: ASYNC110 - nothing tells
+        decoded_bytes = 4 * SIZE[0] * SIZE[1] * 3  # of all four, and nothing for work on them
+        while figure(engine, "depth_held_pixel_bytes") != decoded_bytes:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)
-        house.gate.set()
+        factory.gate.set()
         answers = await asyncio.gather(first, *others, return_exceptions=True)
         assert isinstance(answers[2], InferenceFailed)
         assert [answers[0], answers[1], answers[3]] == pytest.approx([1, 50, 60])
@@ -90,32 +90,32 @@ async def test_a_poisonous_image_fails_alone_in_its_batch(checkpoint: Path) -> N
 async def test_a_lost_backend_is_not_rebuilt_from_a_file_that_took_its_checkpoint_s_place(
     tmp_path: Path,
 ) -> None:
-    house = GreenHouse()
+    factory = GreenFactory()
     checkpoint = write_checkpoint(tmp_path / "student.safetensors", metres_per_unit=1.0)
-    async with opened(checkpoint, house, hang_timeout_s=0.2) as engine:
-        before, opened_before = engine.model().version, len(house.opened)
+    async with opened(checkpoint, factory, hang_timeout_s=0.2) as engine:
+        before, opened_before = engine.model().version, len(factory.opened)
         write_checkpoint(checkpoint, seed=1, metres_per_unit=1.0)
-        house.gate.clear()
+        factory.gate.clear()
         with pytest.raises(InferenceFailed):
             await engine.depth(asking(1))
-        house.gate.set()
+        factory.gate.set()
         with pytest.raises(NotReady, match="rebuilding"):
             await engine.depth(asking(1))
         await engine.reload()
         assert engine.model().version != before
-        assert len(house.opened) == opened_before + 1
+        assert len(factory.opened) == opened_before + 1
         assert await green_of(engine, 7) == pytest.approx(7)
 
 
 async def test_threads_that_hung_are_remembered_when_their_model_is_swapped_away(checkpoint: Path) -> None:
-    house = GreenHouse()
-    async with opened(checkpoint, house, hang_timeout_s=0.05) as engine:
+    factory = GreenFactory()
+    async with opened(checkpoint, factory, hang_timeout_s=0.05) as engine:
         for _ in range(9):
             assert engine.live
-            house.gate.clear()
+            factory.gate.clear()
             with pytest.raises(InferenceFailed):
                 await engine.depth(asking(1))
-            house.gate.set()
+            factory.gate.set()
             await engine.reload("student")
         assert not engine.live
 
@@ -124,9 +124,9 @@ async def test_threads_that_hung_are_remembered_when_their_model_is_swapped_away
 async def test_whatever_a_library_throws_while_it_loads_what_served_before_serves_on(
     error: Exception, checkpoint: Path
 ) -> None:
-    house = GreenHouse()
-    async with opened(checkpoint, house) as engine:
-        house.error = error
+    factory = GreenFactory()
+    async with opened(checkpoint, factory) as engine:
+        factory.error = error
         with pytest.raises(NotReady, match="what served before still serves"):
             await engine.reload("student")
         assert engine.ready
@@ -137,29 +137,29 @@ async def test_whatever_a_library_throws_while_it_loads_what_served_before_serve
 async def test_a_backend_that_hangs_while_it_warms_up_is_a_model_that_cannot_be_loaded(
     checkpoint: Path,
 ) -> None:
-    house = GreenHouse()
-    house.gate.clear()
+    factory = GreenFactory()
+    factory.gate.clear()
     wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, warm_up_timeout_s=0.1)
-    async with Engine(wanted, Metrics(CollectorRegistry()), opening=house.open) as engine:
-        with pytest.raises(NotReady, match="cannot be loaded"):
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=factory.open) as engine:
+        with pytest.raises(NotReady, match="did not answer"):
             await engine.wait_ready()
         assert [info.state for info in engine.models()] == ["failed"]
-        house.gate.set()
+        factory.gate.set()
 
 
 async def test_while_a_model_is_loaded_a_batch_may_take_longer_than_when_it_serves(checkpoint: Path) -> None:
-    house = GreenHouse()
-    house.gate.clear()
-    asyncio.get_running_loop().call_later(0.5, house.gate.set)
-    async with opened(checkpoint, house, hang_timeout_s=0.1, warm_up_timeout_s=60.0) as engine:
-        house.gate.clear()
+    factory = GreenFactory()
+    factory.gate.clear()
+    asyncio.get_running_loop().call_later(0.5, factory.gate.set)
+    async with opened(checkpoint, factory, hang_timeout_s=0.1, warm_up_timeout_s=60.0) as engine:
+        factory.gate.clear()
         with pytest.raises(InferenceFailed):
             await green_of(engine, 3)
-        house.gate.set()
+        factory.gate.set()
 
 
 async def test_the_state_of_a_model_is_one_however_often_it_is_loaded(checkpoint: Path) -> None:
-    async with opened(checkpoint, GreenHouse()) as engine:
+    async with opened(checkpoint, GreenFactory()) as engine:
         for _ in range(3):
             await engine.reload("student")
         version = engine.model().version
@@ -174,7 +174,7 @@ async def test_the_state_of_a_model_is_one_however_often_it_is_loaded(checkpoint
 
 async def test_before_the_folder_is_known_no_model_is_unknown(checkpoint: Path) -> None:
     wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0)
-    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open) as engine:
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenFactory().open) as engine:
         for name in (None, "student"):
             with pytest.raises(NotReady):
                 engine.model(name)
@@ -187,7 +187,7 @@ async def test_readiness_rises_once_though_other_models_come_first_by_name(tmp_p
         write_checkpoint(tmp_path / f"{name}.safetensors")
     heard = []
     wanted = settings(models=tmp_path, backend="simulated", watch_interval_s=0.0)
-    engine = Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open)
+    engine = Engine(wanted, Metrics(CollectorRegistry()), opening=GreenFactory().open)
     engine.on_ready_change(heard.append)
     async with engine:
         await engine.wait_ready()
@@ -196,25 +196,25 @@ async def test_readiness_rises_once_though_other_models_come_first_by_name(tmp_p
 
 
 async def test_a_drain_cut_short_answers_even_what_is_still_being_decoded(checkpoint: Path) -> None:
-    house = GreenHouse()
-    async with opened(checkpoint, house) as engine:
-        house.gate.clear()
-        house.entered.clear()
+    factory = GreenFactory()
+    async with opened(checkpoint, factory) as engine:
+        factory.gate.clear()
+        factory.entered.clear()
         running = asyncio.create_task(engine.depth(asking(1)))
-        await asyncio.to_thread(house.entered.wait, 5)
+        await asyncio.to_thread(factory.entered.wait, 5)
         decoding = asyncio.create_task(engine.depth(asking(2)))
         await asyncio.sleep(0)
         assert await engine.drain(0.0) == 2
         for task in (running, decoding):
             with pytest.raises(NotReady):
                 await asyncio.wait_for(task, 30)
-        house.gate.set()
+        factory.gate.set()
 
 
 async def test_a_damaged_header_in_the_folder_is_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     header = json.dumps({"__metadata__": {"nonsense": "yes"}}).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     wanted = settings(models=tmp_path, backend="simulated", watch_interval_s=0.0)
-    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenHouse().open) as engine:
-        with pytest.raises(NotReady, match="cannot be loaded"):
+    async with Engine(wanted, Metrics(CollectorRegistry()), opening=GreenFactory().open) as engine:
+        with pytest.raises(NotReady, match="not a checkpoint of ours"):
             await engine.wait_ready()

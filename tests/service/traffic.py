@@ -16,18 +16,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from websockets.asyncio.client import connect
 
-from service.auth import ApiKey, Keyring, hash_key
-from service.doors import Doors
 from service.engine import Engine
-from service.metrics import Metrics
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
+from service.telemetry.metrics import Metrics
+from service.transports.auth import ApiKey, Keyring, hash_key
+from service.transports.frontend import Frontend
 from tests.service.checkpoints import write_checkpoint
-from tests.service.green import POISON, SIZE, GreenHouse
+from tests.service.green import POISON, SIZE, GreenFactory
 from tests.service.opened import grpc_channel, http_server, settings
 
 QUEUE_ITEMS = 8
-STRANGERS = 30
+UNKNOWN_NAMES = 30
 """Callers that ask for models that there are not, each for another."""
 KEY = {"authorization": "Bearer right"}
 
@@ -46,31 +46,31 @@ class Busy:
     port: int
     client: httpx.AsyncClient
     _channel: grpc.aio.Channel
-    _house: GreenHouse
+    _factory: GreenFactory
 
     async def traffic(self) -> None:
         """Let everything happen that metrics know of."""
         await _answered(self.client, self._channel, self.port)
         await _refused(self.client)
-        await _crowded(self.client, self._house)
+        await _crowded(self.client, self._factory)
 
 
 @asynccontextmanager
 async def busy_service(folder: Path) -> AsyncIterator[Busy]:
-    """Run a service with real doors, in front of devices that a test can hold."""
+    """Run a service with real transports, in front of devices that a test can hold."""
     checkpoint = write_checkpoint(folder / "student.safetensors", metres_per_unit=1.0)
     wanted = settings(models=checkpoint, backend="simulated", watch_interval_s=0.0, queue_items=QUEUE_ITEMS)
-    house, metrics = GreenHouse(), Metrics(CollectorRegistry())
+    factory, metrics = GreenFactory(), Metrics(CollectorRegistry())
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
-    async with Engine(wanted, metrics, opening=house.open) as engine:
+    async with Engine(wanted, metrics, opening=factory.open) as engine:
         await engine.wait_ready()
-        doors = Doors(engine, wanted, metrics, keyring=keyring)
+        frontend = Frontend(engine, wanted, metrics, keyring=keyring)
         async with (
-            http_server(doors) as port,
-            grpc_channel(doors) as channel,
+            http_server(frontend) as port,
+            grpc_channel(frontend) as channel,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30) as client,
         ):
-            yield Busy(port=port, client=client, _channel=channel, _house=house)
+            yield Busy(port=port, client=client, _channel=channel, _factory=factory)
 
 
 async def figures_after_traffic(folder: Path) -> str:
@@ -93,23 +93,23 @@ async def _refused(client: httpx.AsyncClient) -> None:
     assert (await client.post("/v1/depth", content=b"junk")).status_code == 422
     assert (await client.post("/v1/depth", content=photo(POISON))).status_code == 500
     assert (await client.post("/v1/depth", content=b"", headers={"authorization": ""})).status_code == 401
-    for number in range(STRANGERS):
-        strange = await client.post(f"/v1/depth?model=stranger-{number}", content=photo(1))
+    for number in range(UNKNOWN_NAMES):
+        strange = await client.post(f"/v1/depth?model=unknown-{number}", content=photo(1))
         assert strange.status_code == 404
 
 
-async def _crowded(client: httpx.AsyncClient, house: GreenHouse) -> None:
+async def _crowded(client: httpx.AsyncClient, factory: GreenFactory) -> None:
     """Hold the device until one request has expired, one caller has left and the queue overflows."""
-    house.entered.clear()
-    house.gate.clear()
+    factory.entered.clear()
+    factory.gate.clear()
     try:
         late = await client.post("/v1/depth", content=photo(4), headers={"x-request-deadline-ms": "100"})
         assert late.status_code == 504
         leaving = asyncio.create_task(client.post("/v1/depth", content=photo(5)))
-        await asyncio.to_thread(house.entered.wait, 5)
-        await _until(client, 1, "depth_in_flight", door="http")
+        await asyncio.to_thread(factory.entered.wait, 5)
+        await _until(client, 1, "depth_in_flight", transport="http")
         leaving.cancel()
-        await _until(client, 0, "depth_in_flight", door="http")
+        await _until(client, 0, "depth_in_flight", transport="http")
         crowd = [
             asyncio.create_task(client.post("/v1/depth", content=photo(20 + number)))
             for number in range(QUEUE_ITEMS + 3)
@@ -119,7 +119,7 @@ async def _crowded(client: httpx.AsyncClient, house: GreenHouse) -> None:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         await _until(client, QUEUE_ITEMS, "depth_queue_length")  # the others are decoded, too
     finally:
-        house.gate.set()
+        factory.gate.set()
     statuses = sorted([(await one).status_code for one in crowd])
     assert statuses == [200] * QUEUE_ITEMS + [429] * 3
 

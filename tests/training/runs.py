@@ -11,10 +11,10 @@ from tests.training.worlds import WallWorld, tiny_config
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.loader import BatchLoader, LoaderConfig
-from training.distributed import joined
-from training.networks import build_networks
-from training.run_state import saved_states
-from training.trainer import Finished, Trainer
+from training.loop.distributed import joined
+from training.loop.run_state import saved_states
+from training.loop.trainer import Finished, Trainer
+from training.step.assembly import build_networks
 
 
 class HookedLoader(BatchLoader):
@@ -27,7 +27,9 @@ class HookedLoader(BatchLoader):
             yield self.hook(number, batch)
 
 
-def trainer_of(config: TrainConfig, process, **world: object) -> tuple[Trainer, HookedLoader]:
+def trainer_of(
+    config: TrainConfig, process, ahead: bool | None = None, **world: object
+) -> tuple[Trainer, HookedLoader]:
     """A trainer on the wall, and its loader."""
     torch.set_num_threads(1)
     model = config.model
@@ -37,7 +39,7 @@ def trainer_of(config: TrainConfig, process, **world: object) -> tuple[Trainer, 
     )  # fmt: skip
     loader = HookedLoader(WallWorld(**world), settings, config.seed, process.rank, process.world_size)
     networks = build_networks(config, process.device)
-    return Trainer(config, networks, loader, None, process, {"data": "wall"}), loader
+    return Trainer(config, networks, loader, None, process, {"data": "wall"}, ahead=ahead), loader
 
 
 def run(
@@ -46,12 +48,13 @@ def run(
     steps: int = 6,
     hook: Callable[[Trainer, int, Batch], Batch] | None = None,
     config: TrainConfig | None = None,
+    ahead: bool | None = None,
 ) -> Finished:
     """Train; the hook sees every batch."""
     config = tiny_config(folder) if config is None else config
     config = replace(config, schedule=replace(config.schedule, steps=steps))
     with joined("cpu") as process:
-        trainer, loader = trainer_of(config, process)
+        trainer, loader = trainer_of(config, process, ahead)
         if hook is not None:
             loader.hook = lambda number, batch: hook(trainer, number, batch)
         return trainer.run()

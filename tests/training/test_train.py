@@ -1,20 +1,29 @@
+import dataclasses
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from model.checkpoint import load_checkpoint, save_checkpoint
-from model.metadata import read_metadata
+from model.config import preset
+from model.foundation import FoundationEncoder
+from model.info import read_info
+from model.metadata import DepthScale, read_metadata
+from tests.model.films import film as write_film
 from tests.training.worlds import photograph
-from training.metrics import Metrics
+from training.hints.command import main as hints
+from training.judge.metrics import Metrics
+from training.loop.validation import Validated
 from training.recipes import RECIPES
 from training.train import _keep_best, main
-from training.validation import Validated
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,6 +152,35 @@ def test_crops_of_cached_tokens_are_refused_where_nothing_is_cached(film, tmp_pa
     assert "resampled_tokens takes tokens from a cache; expected operation.tokens" in caplog.text
 
 
+def test_watching_a_student_asks_no_foundation_model_and_without_view_synthesis_no_view_is_read(
+    tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    world = "synthetic:?sequences=1&frames=2&height=64&width=96"
+    vit = tmp_path / "vit.safetensors"  # random, and the same for both
+    save_file(FoundationEncoder(preset("tiny-teacher").foundation, "random").vit.state_dict(), vit)
+    run = ["--schedule.steps", "1", "--foundation-weights", str(vit), "--backbone-weights", "random"]
+    teacher = ["smoke-teacher", "--data", world, "--folder", str(tmp_path / "teacher"), *run]
+    assert main(teacher) == 0
+    caplog.clear()
+    student = [
+        "smoke-distil",
+        "--data",
+        world,
+        "--validation",
+        f"{world}&seed=5",
+        "--folder",
+        str(tmp_path / "run"),
+    ]
+    student += ["--teacher", str(tmp_path / "teacher" / "teacher.safetensors"), *run]
+    student += ["--operation.tokens", str(tmp_path / "tokens"), "--batch.augment.flip", "0"]
+    student += ["--losses.synthesis.weight", "0", "--losses.imitation.no-gated"]
+    assert main(student) == 0
+    assert "validation after step 1" in caplog.text
+    assert "no loss asks for other views, so they are not read" in caplog.text
+    assert len(list((tmp_path / "tokens").rglob("*.safetensors"))) == 2
+
+
 def test_a_student_is_distilled_from_a_teacher_of_the_same_data(film, tmp_path):
     smoke(film, tmp_path / "first")
     teacher = tmp_path / "first" / "student.safetensors"
@@ -191,3 +229,144 @@ def test_help_names_the_recipes_and_the_kinds_of_data(capsys):
     said = capsys.readouterr().out
     assert all(name in said for name in RECIPES)
     assert "kitti-raw" in said
+
+
+def test_every_data_option_counts(film, tmp_path, caplog):
+    caplog.set_level("INFO")
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "film", other)
+    lines = ["--data", film, "--data", f"video:{other}?fov_deg=77"]
+    assert main(["smoke", *lines, "--folder", str(tmp_path / "run"), "--operation.plan-only"]) == 0
+    assert "data      12 samples" in caplog.text
+
+
+def test_hints_of_two_data_sets_at_once_are_refused(film, tmp_path):
+    with pytest.raises(SystemExit):
+        hints(["--data", film, "--data", film, "--folder", str(tmp_path / "hints")])
+
+
+def test_frames_that_cannot_watch_a_run_are_refused(film, tmp_path, caplog):
+    assert smoke(film, tmp_path / "run", "--validation", film) == 1
+    assert "no frame of --validation has measured depth" in caplog.text
+    assert "expected depth=scan" in caplog.text
+
+
+def test_frames_that_teach_and_watch_are_told(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    world = "synthetic:?sequences=1&frames=2&height=64&width=96"
+    options = ["--validation", world, "--operation.plan-only"]
+    assert smoke(world, tmp_path / "run", *options) == 0
+    assert "2 of 2 frames of --validation" in caplog.text
+
+
+def test_black_frames_are_refused(tmp_path, caplog):
+    (tmp_path / "black").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "black" / f"{number}.png"), np.zeros((48, 64, 3), np.uint8))
+    assert smoke(f"video:{tmp_path / 'black'}?fov_deg=77&min_change=0", tmp_path / "run") == 1
+    assert "of 3 frames 3 are of one colour" in caplog.text
+
+
+def test_what_the_system_refuses_is_explained_without_a_traceback(film, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    assert smoke(film, tmp_path / "file" / "run") == 1
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert record.message == f"{tmp_path / 'file' / 'run'}: Not a directory"
+
+
+def unknown(film):
+    return film.replace("fov_deg=77", "learn_intrinsics=yes")
+
+
+def test_an_unknown_camera_is_learned_said_and_kept(film, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert smoke(unknown(film), tmp_path / "run", "--schedule.warmup-steps", "0") == 0
+    assert "camera    film: learned, from a field of view of 60.0 degrees" in caplog.text
+    [camera] = read_metadata(tmp_path / "run" / "student.safetensors").cameras
+    assert camera.name == "film"
+    assert camera.fov_deg != pytest.approx(60, abs=1e-3)
+    assert f"learned a horizontal field of view of {camera.fov_deg:.1f} degrees" in caplog.text
+    shown = "\n".join(read_info(tmp_path / "run" / "student.safetensors").lines())
+    assert f"film: learned a horizontal field of view of {camera.fov_deg:.1f} degrees" in shown
+
+
+def test_a_camera_that_is_withheld_is_learned(film, tmp_path):
+    assert smoke(f"{film}&withhold=intrinsics", tmp_path / "run", "--schedule.warmup-steps", "0") == 0
+    assert [camera.name for camera in read_metadata(tmp_path / "run/student.safetensors").cameras] == ["film"]
+
+
+def test_every_unknown_camera_is_learned_for_itself_and_known_ones_are_left_alone(film, tmp_path):
+    for name in ("other", "third", "known"):
+        shutil.copytree(tmp_path / "film", tmp_path / name)
+    lines = [unknown(film), f"video:{tmp_path / 'other'}?learn_intrinsics=yes&fov_deg=90"]
+    lines += [f"video:{tmp_path / 'third'}?learn_intrinsics=yes&camera=film"]
+    lines += [f"video:{tmp_path / 'known'}?fov_deg=77"]
+    run = ["smoke", "--data", *lines, "--folder", str(tmp_path / "run"), "--schedule.steps", "2"]
+    assert main(run) == 0
+    film_camera, other = read_metadata(tmp_path / "run" / "student.safetensors").cameras
+    assert (film_camera.name, other.name) == ("film", "other")
+    assert film_camera.fov_deg == pytest.approx(60, abs=1)
+    assert other.fov_deg == pytest.approx(90, abs=1)
+
+
+def test_cameras_are_not_learned_where_all_are_known(film, tmp_path, caplog):
+    assert smoke(film, tmp_path / "run", "--intrinsics.learn") == 1
+    assert "intrinsics.learn is True, but every camera is known; expected learn_intrinsics=yes" in caplog.text
+
+
+def test_two_videos_of_one_name_are_told_how_to_have_two(film, tmp_path, caplog):
+    shutil.copytree(tmp_path / "film", tmp_path / "trip" / "film")
+    lines = ["--data", film, f"video:{tmp_path / 'trip' / 'film'}?fov_deg=77"]
+    assert main(["smoke", *lines, "--folder", str(tmp_path / "run")]) == 1
+    assert "two videos of the name 'film'; expected name= in a line" in caplog.text
+
+
+def test_a_run_goes_on_after_its_data_and_its_first_checkpoint_moved(film, tmp_path, caplog):
+    caplog.set_level("INFO")
+    smoke(film, tmp_path / "first")
+    first = tmp_path / "first" / "student.safetensors"
+    more = ("--initial", str(first))
+    assert smoke(film, tmp_path / "run", *more) == 0
+    (tmp_path / "run" / "student.safetensors").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "film").rename(tmp_path / "elsewhere" / "film")
+    first = first.rename(tmp_path / "elsewhere" / "first.safetensors")
+    moved = film.replace(str(tmp_path), str(tmp_path / "elsewhere"))
+    more = ("--initial", str(first))
+    assert smoke(moved, tmp_path / "run", *more) == 0
+    assert "resuming after step 3" in caplog.text
+    assert smoke(moved.replace("fov_deg=77", "fov_deg=70"), tmp_path / "run", *more) == 1
+    assert "data: was [" in caplog.text
+
+
+def test_other_frames_in_the_place_of_a_run_s_data_are_noticed(film, tmp_path, caplog):
+    smoke(film, tmp_path / "run")
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / "film" / f"{number:03d}.png"), photograph(3.0 * number, phase=1))
+    assert smoke(film, tmp_path / "run") == 1
+    assert "files.contents: was" in caplog.text
+
+
+def test_a_metric_checkpoint_keeps_its_unit_where_data_is_metric(tmp_path):
+    world = "synthetic:?sequences=1&frames=2&height=64&width=96"
+    smoke(world, tmp_path / "first")
+    network, metadata = load_checkpoint(tmp_path / "first" / "student.safetensors")
+    scale = DepthScale(unit="metre", metres_per_unit=2.5)
+    metric = tmp_path / "metric.safetensors"
+    save_checkpoint(metric, network, dataclasses.replace(metadata, scale=scale))
+    assert smoke(world, tmp_path / "second", "--initial", str(metric)) == 0
+    published = read_metadata(tmp_path / "second" / "student.safetensors").scale
+    assert published.metres_per_unit == 2.5
+
+
+def test_the_plan_says_what_space_a_video_will_take_before_it_takes_it(tmp_path, caplog):
+    caplog.set_level("INFO")
+    video = write_film(tmp_path / "drive.mp4", [photograph(4.0 * number) for number in range(8)])
+    line = f"video:{video}?fov_deg=77&cache={tmp_path / 'cache'}"
+    assert smoke(line, tmp_path / "run", "--operation.plan-only") == 0
+    assert re.search(
+        r"space     .*drive\.mp4: about 8 frames of \d+ KB, 0\.0 GB; .* GB are free", caplog.text
+    )
+    assert not (tmp_path / "cache").exists()
+    assert smoke(line, tmp_path / "run") == 0
+    assert len(list((tmp_path / "cache").glob("*/*.jpg"))) == 8

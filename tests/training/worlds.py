@@ -9,7 +9,7 @@ from training.data.augment import NO_AUGMENTATION, Augmentation
 from training.data.collate import collate, frame
 from training.data.sequence import Sample, View
 from training.losses.config import LossesConfig, SynthesisConfig
-from training.pose import PoseConfig
+from training.networks.pose import PoseConfig
 
 HEIGHT, WIDTH, FOCAL = 64, 96, 60.0
 WALL_M, STEP_M = 6.0, 0.4

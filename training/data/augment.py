@@ -1,22 +1,23 @@
 """Random changes that leave the geometry true: flips, resized crops, and other light for the networks only.
 
-Every choice is drawn from a generator that the caller seeds, once for a sample and its views. It does not
-know files, batches or tensors.
+Every choice is drawn from a generator that the caller seeds, once for a sample and its views.
 """
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from model.images import resize_image
 
 Image = UInt8[np.ndarray, "height width 3"]
 _HUE_STEPS = 180
 """OpenCV's hue of uint8 images: 2 degrees a step."""
-_SHADE_ROWS, _SHADE_COLUMNS = 3, 5
-"""Patches of uneven light: as large as a hedge, a house or a lorry."""
+SHADE_PATCHES = (3, 5)
+"""Rows and columns of patches of uneven light: as large as a hedge, a house or a lorry."""
+
+_WHOLE = 1 - 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +92,15 @@ class ColourJitter:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         image = cv2.addWeighted(image, self.saturation, grey, 1 - self.saturation, 0)
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        turned = (np.arange(256) + round(self.hue * _HUE_STEPS)) % _HUE_STEPS
+        turned = (np.arange(256) + hue_steps(self.hue)) % _HUE_STEPS
         hsv[..., 0] = cv2.LUT(hsv[..., 0], turned.astype(np.uint8))
         jittered: Image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
         return jittered
+
+
+def hue_steps(hue: float) -> int:
+    """Return a shift of hue, as a share of the colour circle, in steps of 2 degrees."""
+    return round(hue * _HUE_STEPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +160,7 @@ def draw(config: AugmentConfig, random: np.random.Generator) -> Augmentation:
     zoom, top, left = random.random(3)
     shade, darkest = random.random(2)
     # About half of the patches stay in the light.
-    patches = np.maximum(0, random.uniform(-1, 1, (_SHADE_ROWS, _SHADE_COLUMNS)))
+    patches = np.maximum(0, random.uniform(-1, 1, SHADE_PATCHES))
     side = 1 / (1 + zoom * (config.max_zoom - 1))
     return Augmentation(
         flip=bool(flip),
@@ -217,6 +223,12 @@ class Framing:
         mirrored: Float32[np.ndarray, "4 4"] = mirror[:, None] * source_T_target * mirror
         return mirrored
 
+    def mask(self, mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "height width"]:
+        """Return the framed mask."""
+        window = mask[self.top_px : self.top_px + self.rows_px, self.left_px : self.left_px + self.columns_px]
+        framed = shrink_mask(window, self.height, self.width)
+        return np.ascontiguousarray(framed[:, ::-1]) if self.flip else framed
+
     def depth(self, depth_m: Float32[np.ndarray, "rows columns"]) -> Float32[np.ndarray, "height width"]:
         """Return the framed depth, never interpolated: see `resize_depth`."""
         window = depth_m[
@@ -224,6 +236,16 @@ class Framing:
         ]
         framed = resize_depth(window, self.height, self.width)
         return np.ascontiguousarray(framed[:, ::-1]) if self.flip else framed
+
+
+def shrink_mask(
+    mask: Bool[np.ndarray, "rows columns"], height: int, width: int
+) -> Bool[np.ndarray, "height width"]:
+    """Resize a mask; a pixel that covers any that is False is False."""
+    shrunk: Bool[np.ndarray, "height width"] = (
+        cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > _WHOLE
+    )
+    return shrunk
 
 
 def framing(augmentation: Augmentation, *, rows: int, columns: int, height: int, width: int) -> Framing:

@@ -1,7 +1,7 @@
 """Cityscapes as samples: frames of its sequences, the camera's JSON, stereo, and disparity to judge by.
 
-Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016. The bottom quarter
-of each image shows the car's own bonnet and is cut. It does not know batches or the protocol's crop.
+Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016. The bottom
+quarter of each image shows the car's own bonnet and is cut.
 """
 
 import json
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from training.data.frames import (
+    NOT_RESIZED,
     DepthFile,
     Frame,
     FrameDataset,
@@ -26,7 +27,7 @@ from training.data.frames import (
     check_offsets,
     role_of,
 )
-from training.data.layout import IMAGE_SUFFIXES, Findings
+from training.data.layout import IMAGE_SUFFIXES, Findings, files_in, read_header, read_text
 
 LAYOUT = """
 <root>/leftImg8bit_sequence/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png    (to train)
@@ -38,6 +39,8 @@ LAYOUT = """
 """
 
 KEPT_ROWS = 0.75
+_CALIBRATED = (1024, 2048)
+"""Height and width of the published images."""
 _NAME = re.compile(r"^(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_(?P<kind>\w+)$")
 
 
@@ -59,6 +62,8 @@ class CityscapesConfig:
     """Whether the disparity maps are read, where they are there."""
     only_with_depth: bool = False
     """Whether frames without a disparity map are left out."""
+    resized: bool = False
+    """Whether frames were resized since they were calibrated: calibrations are then scaled to their size."""
 
     def __post_init__(self) -> None:
         check_offsets(self.offsets)
@@ -73,6 +78,24 @@ class Camera:
     centre_x_px: float
     centre_y_px: float
     baseline_m: float
+
+    @property
+    def calibrated(self) -> tuple[int, int] | None:
+        """Height and width of the published images where the camera is theirs, as the middle tells."""
+        height, width = _CALIBRATED
+        own = abs(self.centre_x_px / width - 0.5) < 0.1 and abs(self.centre_y_px / height - 0.5) < 0.1
+        return _CALIBRATED if own else None
+
+    def resized(self, height: int, width: int) -> "Camera":
+        """Return the camera of a published image that was resized."""
+        y, x = height / _CALIBRATED[0], width / _CALIBRATED[1]
+        return Camera(
+            focal_x_px=x * self.focal_x_px,
+            focal_y_px=y * self.focal_y_px,
+            centre_x_px=x * (self.centre_x_px + 0.5) - 0.5,
+            centre_y_px=y * (self.centre_y_px + 0.5) - 0.5,
+            baseline_m=self.baseline_m,
+        )
 
     @property
     def intrinsics(self) -> Float32[np.ndarray, "3 3"]:
@@ -155,6 +178,7 @@ class _Reader:
         self.files = cache(self._files)
         self.cameras = cache(self._cameras)
         self.read_camera = cache(self._read_camera)
+        self.at_size = cache(self._at_size)
 
     def moments(self) -> Iterator[Moment]:
         home = self.config.root / self.config.images / self.config.split
@@ -177,6 +201,9 @@ class _Reader:
         if camera is None:
             return None
         frames = self.files(self.config.images, place.city)
+        calibrated = camera.calibrated
+        if self.config.resized:
+            camera, calibrated = self.at_size(camera, frames[place])
         views = [
             MomentView(
                 frame=self._frame(place.at(offset), "leftImg8bit", frames[place.at(offset)]),
@@ -197,10 +224,23 @@ class _Reader:
             intrinsics=camera.intrinsics,
             views=tuple(views),
             depth=self._depth(place, camera),
+            calibrated=calibrated,
         )
 
+    def _at_size(self, camera: Camera, image: Path) -> tuple[Camera, tuple[int, int] | None]:
+        """Return the camera of an image that was resized, and the image's size."""
+        header = read_header(image)
+        if header.trouble is not None or camera.calibrated is None:
+            self.findings.add(
+                image, header.trouble or "its calibration is not of 2048x1024 pixels; expected resized=no"
+            )
+            return camera, camera.calibrated
+        if header.size == camera.calibrated:
+            self.findings.add(image, NOT_RESIZED)
+        return camera.resized(*header.size), header.size
+
     def _frame(self, place: _Place, kind: str, path: Path) -> Frame:
-        return Frame(key=f"cityscapes/{place}_{kind}", path=path, kept_rows=KEPT_ROWS)
+        return Frame(key=f"cityscapes/{place}_{kind}", path=path, rows=(0.0, KEPT_ROWS))
 
     def _depth(self, place: _Place, camera: Camera) -> DepthFile | None:
         if not self.config.depth:
@@ -213,11 +253,11 @@ class _Reader:
         home = self.config.root / folder / self.config.split / city
         suffixes = (".json",) if folder == "camera" else IMAGE_SUFFIXES
         found: dict[_Place, Path] = {}
-        for path in sorted(home.iterdir()) if home.is_dir() else ():
-            match = _NAME.match(path.stem)
-            if match and path.suffix.lower() in suffixes:
+        for path in files_in(home, suffixes):
+            if match := _NAME.match(path.stem):
                 place = _Place(city=match["city"], sequence=int(match["sequence"]), frame=int(match["frame"]))
-                found[place] = path
+                if found.setdefault(place, path) is not path:
+                    self.findings.add(path, f"lies beside {found[place].name}; expected one file of a frame")
         return found
 
     def _cameras(self, city: str, sequence: int) -> dict[int, Path]:
@@ -236,7 +276,7 @@ class _Reader:
 
     def _read_camera(self, path: Path) -> Camera | None:
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(read_text(path))
             intrinsic = values["intrinsic"]
             return Camera(
                 focal_x_px=float(intrinsic["fx"]),

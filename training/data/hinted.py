@@ -1,6 +1,6 @@
 """A data set with hints: depth that was matched from its own views is its label, see `training.hints`.
 
-Frames without a hint keep what they have. It does not know how hints are made.
+Frames without a hint keep what they have.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from training.data.frames import FrameError
+from training.data.frames import NOT_RESIZED, FrameError
+from training.data.layout import read_header, read_text
 
 Matrix4 = Float64[np.ndarray, "4 4"]
 """A rigid move; ``a_T_b`` takes points from frame b to frame a."""
@@ -21,7 +22,7 @@ CALIBRATION_FILES = ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt", "calib_imu
 def read_calibration(path: Path) -> dict[str, Float64[np.ndarray, " values"]]:
     """Read the lines ``name: number number ...``; lines with other content, such as dates, are left out."""
     values: dict[str, Float64[np.ndarray, " values"]] = {}
-    for line in path.read_text().splitlines():
+    for line in read_text(path).splitlines():
         name, separator, numbers = line.partition(":")
         try:
             row = [float(number) for number in numbers.split()]
@@ -65,6 +66,38 @@ def intrinsics(projection: Float64[np.ndarray, "3 4"]) -> Float32[np.ndarray, "3
     return matrix
 
 
+def scaled(
+    projection: Float64[np.ndarray, "3 4"], calibrated: tuple[int, int], size: tuple[int, int]
+) -> Float64[np.ndarray, "3 4"]:
+    """Return the projection to images that were resized from one height and width to another.
+
+    Pixel centres count from 0 here, so that the edge of the image, which stays where it is, lies at -0.5.
+    """
+    y, x = size[0] / calibrated[0], size[1] / calibrated[1]
+    resize = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+    resized: Float64[np.ndarray, "3 4"] = resize @ projection
+    return resized
+
+
+def at_size_of(
+    projection: Float64[np.ndarray, "3 4"], calibrated: tuple[int, int] | None, image: Path
+) -> tuple[Float64[np.ndarray, "3 4"], tuple[int, int] | None]:
+    """Return the projection to an image file that was resized since it was calibrated, and its size.
+
+    Raises:
+        FrameError: Nothing says which size was calibrated, the image has it, or cannot be read.
+    """
+    header = read_header(image)
+    if header.trouble is not None:
+        raise FrameError(image, header.trouble)
+    if calibrated is None:
+        raise FrameError(image, "cannot be compared: no size stands in its calibration; expected resized=no")
+    size = (header.height, header.width)
+    if size == calibrated:
+        raise FrameError(image, NOT_RESIZED)
+    return scaled(projection, calibrated, size), size
+
+
 def camera_T_reference(projection: Float64[np.ndarray, "3 4"]) -> Matrix4:
     """Return the move from rectified camera 0 to the projection's camera: K^-1 times its last column."""
     return rigid(translation=np.linalg.solve(projection[:, :3], projection[:, 3]))
@@ -76,6 +109,8 @@ class RawCalibration:
 
     projections: dict[int, Float64[np.ndarray, "3 4"]]
     """Camera number to ``P_rect``."""
+    sizes: dict[int, tuple[int, int]]
+    """Camera number to the height and width of the rectified images, as ``S_rect`` says, where it does."""
     reference_T_velodyne: Matrix4
     """From the scanner to the rectified frame of camera 0."""
     velodyne_T_imu: Matrix4 | None
@@ -123,8 +158,14 @@ def read_raw_calibration(folder: Path) -> RawCalibration:
     }
     if 2 not in projections:
         field(cameras, "P_rect_02", (3, 4), cameras_path)
+    rectified = {camera: cameras.get(f"S_rect_{camera:02}") for camera in projections}
     return RawCalibration(
         projections=projections,
+        sizes={
+            camera: (int(size[1]), int(size[0]))
+            for camera, size in rectified.items()
+            if size is not None and size.size == 2
+        },
         reference_T_velodyne=reference_T_velodyne,
         velodyne_T_imu=velodyne_T_imu,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from training.data import oxts
 from training.data.frames import FrameError
 from training.data.kitti_calibration import Matrix4
-from training.data.layout import images_in
+from training.data.layout import files_in, images_in, numbered, read_text
 
 _log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ class Drive:
         """Map frame numbers to image files, in order."""
         if camera not in self._frames:
             found = images_in(self.folder / f"image_0{camera}" / "data")
-            self._frames[camera] = {int(stem): path for stem, path in found.items() if stem.isdigit()}
+            self._frames[camera] = numbered(found.values())
         return self._frames[camera]
 
     def scans(self) -> dict[int, Path]:
         """Map frame numbers to LiDAR scans."""
         folder = self.folder / "velodyne_points" / "data"
-        return {int(path.stem): path for path in sorted(folder.glob("*.bin"))}
+        return numbered(files_in(folder, (".bin",)))
 
     @cached_property
     def world_T_imu(self) -> dict[int, Matrix4]:
@@ -59,9 +59,9 @@ class Drive:
         home = self._oxts_home()
         if home is None:
             return {}
-        paths = sorted((home / "data").glob("*.txt"))
-        records = oxts.read_records(paths)
-        numbers = [int(path.stem) for path in paths]
+        found = numbered(files_in(home / "data", (".txt",)))
+        records = oxts.read_records(list(found.values()))
+        numbers = list(found)
         stamps = _stamps(home / "timestamps.txt", numbers)
         exposures = self._exposures(numbers, stamps)
         if stamps is not None and exposures:
@@ -76,7 +76,7 @@ class Drive:
         path = self.folder / "image_02" / SYNC_INDEX
         if not path.is_file():
             return []
-        lines = path.read_text().splitlines()
+        lines = read_text(path).splitlines()
         rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
         try:
             pairs = [(int(ours), int(theirs)) for theirs, ours in rows]

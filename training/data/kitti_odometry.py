@@ -1,8 +1,9 @@
 """KITTI odometry sequences as samples: colour or grey cameras, stereo, poses, and depth where it was added.
 
-Poses are those of camera 0, world_T_camera0 a line. It does not know batches or augmentation.
+Poses are those of camera 0, world_T_camera0 a line.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,17 @@ from training.data.frames import (
     Moment,
     MomentView,
     check_offsets,
-    role_of,
 )
 from training.data.kitti_calibration import (
     Matrix4,
+    at_size_of,
     camera_T_reference,
     field,
     intrinsics,
     read_calibration,
 )
-from training.data.layout import Findings, images_in
+from training.data.layout import Findings, images_in, numbered, read_text
+from training.data.posed import Shot, views_in_time
 
 LAYOUT = """
 <root>/sequences/<two digits>/calib.txt                        lines P0 to P3
@@ -39,6 +41,9 @@ LAYOUT = """
 """
 
 _RIGHT_OF = {0: 1, 2: 3}
+_SIZES = {718.856: (376, 1241), 721.5377: (375, 1242), 707.0912: (370, 1226)}
+"""Height and width of the published images by the focal length of their calibration, which names no size."""
+_SAME_FOCAL_PX = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,8 @@ class KittiOdometryConfig:
     """Whether ``velodyne_depth`` is read."""
     only_with_depth: bool = False
     """Whether frames without a depth file are left out."""
+    resized: bool = False
+    """Whether frames were resized since they were calibrated: calibrations are then scaled to their size."""
 
     def __post_init__(self) -> None:
         check_offsets(self.offsets)
@@ -121,14 +128,23 @@ class _SequenceReader:
             return
         right = _RIGHT_OF[left]
         frames = self._frames(left)
+        projections, size = self._at_size(projections, next(iter(frames.values())))
         partners = self._frames(right) if self.config.stereo and right in projections else {}
         world_T_camera = self._poses(projections[left])
         depth = images_in(self.folder / "velodyne_depth") if self.config.depth and left == 2 else {}
         right_T_left = camera_T_reference(projections.get(right, projections[left])) @ np.linalg.inv(
             camera_T_reference(projections[left])
         )
+        shots = {
+            number: Shot(
+                frame=self._frame(left, path),
+                intrinsics=intrinsics(projections[left]),
+                world_T_camera=world_T_camera.get(number),
+            )
+            for number, path in frames.items()
+        }
         for number, path in frames.items():
-            views = list(self._views_in_time(number, left, frames, world_T_camera))
+            views = list(views_in_time(shots, number, self.config.offsets, self.config.min_motion_m))
             if number in partners:
                 partner = self._frame(right, partners[number])
                 pose = right_T_left.astype(np.float32)
@@ -138,30 +154,27 @@ class _SequenceReader:
             if (wants_sources and not views) or (self.config.only_with_depth and depth_path is None):
                 continue
             yield Moment(
-                frame=self._frame(left, path),
-                intrinsics=intrinsics(projections[left]),
+                frame=shots[number].frame,
+                intrinsics=shots[number].intrinsics,
                 views=tuple(views),
                 depth=DepthPng(path=depth_path) if depth_path is not None else None,
+                calibrated=size,
             )
 
-    def _views_in_time(
-        self, number: int, camera: int, frames: dict[int, Path], world_T_camera: dict[int, Matrix4]
-    ) -> Iterator[MomentView]:
-        for offset in self.config.offsets:
-            other = number + offset
-            if other not in frames:
-                continue
-            source_T_target = None
-            if number in world_T_camera and other in world_T_camera:
-                moved = np.linalg.inv(world_T_camera[other]) @ world_T_camera[number]
-                if np.linalg.norm(moved[:3, 3]) < self.config.min_motion_m:
-                    continue
-                source_T_target = moved.astype(np.float32)
-            yield MomentView(
-                frame=self._frame(camera, frames[other]),
-                source_T_target=source_T_target,
-                role=role_of(offset),
-            )
+    def _at_size(
+        self, projections: dict[int, Float64[np.ndarray, "3 4"]], image: Path
+    ) -> tuple[dict[int, Float64[np.ndarray, "3 4"]], tuple[int, int] | None]:
+        """Return the projections to frames as they are, and which size these should have."""
+        focal = float(next(iter(projections.values()))[0, 0])
+        size = next((size for known, size in _SIZES.items() if abs(focal - known) < _SAME_FOCAL_PX), None)
+        if not self.config.resized:
+            return projections, size
+        try:
+            at_size = {camera: at_size_of(one, size, image) for camera, one in projections.items()}
+        except FrameError as error:
+            self.findings.add(error.path, error.trouble)
+            return projections, size
+        return {camera: one for camera, (one, _) in at_size.items()}, next(iter(at_size.values()))[1]
 
     def _camera(self) -> int | None:
         """The left camera to read, by what was asked for and what is there."""
@@ -173,8 +186,7 @@ class _SequenceReader:
         return None
 
     def _frames(self, camera: int) -> dict[int, Path]:
-        found = images_in(self.folder / f"image_{camera}")
-        return {int(stem): path for stem, path in found.items() if stem.isdigit()}
+        return numbered(images_in(self.folder / f"image_{camera}").values())
 
     def _frame(self, camera: int, path: Path) -> Frame:
         return Frame(key=f"odometry/{self.folder.name}/image_{camera}/{path.stem}", path=path)
@@ -203,7 +215,7 @@ class _SequenceReader:
         if not self.config.poses or not path.is_file():
             return {}
         try:
-            rows = np.loadtxt(path, dtype=np.float64, ndmin=2)
+            rows = np.loadtxt(io.StringIO(read_text(path)), dtype=np.float64, ndmin=2)
         except ValueError as error:
             self.findings.add(path, f"expected 12 numbers on each line ({error})")
             return {}

@@ -1,10 +1,10 @@
 """KITTI raw drives as samples: both colour cameras, metric poses from GPS/IMU, LiDAR or improved depth.
 
-It reads what the drives offer, and takes depth only to watch and to judge. It does not know batches.
+It reads what the drives offer, and takes depth only to watch and to judge.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -27,12 +27,13 @@ from training.data.kitti_calibration import (
     CALIBRATION_FILES,
     Matrix4,
     RawCalibration,
+    at_size_of,
     intrinsics,
     read_raw_calibration,
 )
 from training.data.kitti_drive import Drive
 from training.data.kitti_split import SplitEntry, read_split
-from training.data.layout import Findings, images_in
+from training.data.layout import Findings, images_in, numbered
 from training.data.velodyne import DepthAxis, PixelRule, ScanDepth
 
 LAYOUT = """
@@ -41,7 +42,7 @@ LAYOUT = """
 <root>/<date>/<date>_drive_<number>_sync/image_03/data/...                       right one, for stereo
 <root>/<date>/<date>_drive_<number>_sync/oxts/data/<10 digits>.txt               GPS/IMU, for poses
 <root>/<date>/<date>_drive_<number>_sync/velodyne_points/data/<10 digits>.bin    LiDAR, for depth="scan"
-<depth_root>[/train|/val]/<drive>/proj_depth/<depth_kind>/image_02/<10 digits>.png   for depth="png"
+<depth_root>[/train|/val|/<date>]/<drive>/proj_depth/<depth_kind>/image_02/<10 digits>.png   for depth="png"
 """
 
 _PARTNER = {2: 3, 3: 2}
@@ -75,6 +76,8 @@ class KittiRawConfig:
     scan_axis: DepthAxis = "camera"
     only_with_depth: bool = False
     """Whether frames without a depth file are left out."""
+    resized: bool = False
+    """Whether frames were resized since they were calibrated: calibrations are then scaled to their size."""
 
     def __post_init__(self) -> None:
         check_offsets(self.offsets)
@@ -153,10 +156,23 @@ class _Reader:
         if not all(there):
             return None
         try:
-            return read_raw_calibration(folder)
+            return self._at_size(read_raw_calibration(folder), folder)
         except FrameError as error:
             self.findings.add(error.path, error.trouble)
             return None
+
+    def _at_size(self, calibration: RawCalibration, date: Path) -> RawCalibration:
+        """Scale a day's calibration to its frames, where these were resized."""
+        if not self.config.resized:
+            return calibration
+        projections, sizes = dict(calibration.projections), dict(calibration.sizes)
+        for camera, projection in calibration.projections.items():
+            folders = sorted(date.glob(f"*/image_{camera:02}/data"))
+            image = next((path for folder in folders for path in images_in(folder).values()), None)
+            if image is not None:
+                projections[camera], size = at_size_of(projection, sizes.get(camera), image)
+                sizes |= {} if size is None else {camera: size}
+        return replace(calibration, projections=projections, sizes=sizes)
 
     def _moment(self, entry: SplitEntry) -> Moment | None:
         drive = self.drive(entry.date, entry.drive)
@@ -176,6 +192,7 @@ class _Reader:
             intrinsics=intrinsics(calibration.projections[entry.camera]),
             views=(*self._views_in_time(drive, calibration, entry), *self._stereo(drive, calibration, entry)),
             depth=self._depth(drive, calibration, entry),
+            calibrated=calibration.sizes.get(entry.camera),
         )
 
     def _views_in_time(
@@ -246,9 +263,9 @@ class _Reader:
         ):
             return {}
         inner = Path(drive.name) / "proj_depth" / self.config.depth_kind / f"image_{camera:02}"
-        for part in ("", "train", "val"):
+        for part in ("", "train", "val", drive.folder.parent.name):
             if found := images_in(self.config.depth_root / part / inner):
-                return {int(stem): path for stem, path in found.items() if stem.isdigit()}
+                return numbered(found.values())
         return {}
 
 

@@ -1,15 +1,14 @@
 """Lists of KITTI raw frames: the splits by which results are compared, and a user's own.
 
 Three forms are read, one frame a line: ``2011_09_26/2011_09_26_drive_0022_sync 473 r`` (Eigen-Zhou: folder,
-frame, side), the same without the side, and ``<date>/<drive>/image_02/data/0000000473.png``. It does not know
-whether the frames exist.
+frame, side), the same without the side, and ``<date>/<drive>/image_02/data/0000000473.png``.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.layout import Findings
+from training.data.layout import Findings, read_text
 
 CAMERA_OF_SIDE = {"l": 2, "r": 3}
 _IMAGE_PATH = re.compile(r"^(?P<folder>[^/]+/[^/]+)/image_0(?P<camera>[0-3])/data/(?P<frame>\d+)\.\w+$")
@@ -33,7 +32,7 @@ def read_split(path: Path, findings: Findings) -> list[SplitEntry]:
     if not findings.has_file(path, "list of frames"):
         return []
     entries: list[SplitEntry] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         entry = parse_entry(line)

@@ -4,7 +4,9 @@ Readers add what they miss to `Findings` and say how their folder should look. N
 published layout or decodes an image in full.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import codecs
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,11 @@ from urllib.parse import quote
 
 from PIL import Image, UnidentifiedImageError
 
+from model.footage import natural_key
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SHOWN = 20
+_NUMBER = re.compile("[0-9]+")
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
 _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)
@@ -90,6 +95,9 @@ class Findings:
         """Return whether a folder is there, and note its absence."""
         return self._has(path, path.is_dir(), f"missing folder: {purpose}")
 
+    def __bool__(self) -> bool:
+        return bool(self._problems)
+
     def raise_if_any(self) -> None:
         """Stop here if anything is wrong.
 
@@ -107,6 +115,7 @@ class Findings:
 
 
 Opened = TypeVar("Opened", covariant=True)
+Key = TypeVar("Key", bound=Hashable)
 
 
 def open_all(openers: Iterable[Callable[[], Opened]]) -> list[Opened]:
@@ -155,8 +164,15 @@ class Header:
 
     height: int
     width: int
+    bits: int = 8
+    """A channel, as far as a PNG says; 8 of anything else."""
     trouble: str | None = None
     """Why it cannot be used; the size is then 0 x 0 or unsure."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
 
 
 def read_header(path: Path) -> Header:
@@ -174,7 +190,13 @@ def read_header(path: Path) -> Header:
         return Header(height=0, width=0, trouble=f"not a readable image ({error})")
     if ending is not None and ending not in _tail(path):
         return Header(height=height, width=width, trouble="cut short: the end of the image is missing")
-    return Header(height=height, width=width)
+    return Header(height=height, width=width, bits=_png_bits(path) if ending == _ENDINGS["PNG"] else 8)
+
+
+def _png_bits(path: Path) -> int:
+    """The bit depth that a PNG's first chunk states: Pillow makes 8 bits of 16 without a word."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
 
 
 def _tail(path: Path, size: int = 64) -> bytes:
@@ -191,9 +213,62 @@ def read_headers(paths: Sequence[Path], threads: int = 4) -> list[Header]:
         return list(pool.map(read_header, paths, chunksize=64))
 
 
-def images_in(folder: Path) -> dict[str, Path]:
-    """Map the stem of every PNG or JPEG in a folder to its path, in the order of the names."""
+def files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files of a folder with one of the suffixes, ``2`` before ``10``; none where it is missing.
+
+    Hidden files are left out: macOS puts a ``._NAME`` beside each file that it copies to a foreign disk.
+    """
     if not folder.is_dir():
-        return {}
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return {path.stem: path for path in sorted(files) if not path.name.startswith(".")}
+        return []
+    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    return sorted((path for path in files if not path.name.startswith(".")), key=natural_key)
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """Map the stem of every PNG or JPEG in a folder to its path, ``frame2`` before ``frame10``.
+
+    Raises:
+        LayoutError: Two of them differ in their suffix alone.
+    """
+    return _by(lambda path: path.stem, files_in(folder, IMAGE_SUFFIXES))
+
+
+def numbered(files: Iterable[Path]) -> dict[int, Path]:
+    """Map the numbers that files have for names to their paths; files of other names are left out.
+
+    Raises:
+        LayoutError: Two names are one number, as ``7.png`` and ``07.png`` are.
+    """
+    return _by(lambda path: int(path.stem), (path for path in files if _NUMBER.fullmatch(path.stem)))
+
+
+def _by(key: Callable[[Path], Key], files: Iterable[Path]) -> dict[Key, Path]:
+    """Map each file's key to the file, and refuse two of one key: nobody can tell which is meant."""
+    found: dict[Key, Path] = {}
+    problems = []
+    for path in files:
+        other = found.setdefault(key(path), path)
+        if other is not path:
+            trouble = f"lies beside {other.name}; expected one file of that name or number"
+            problems.append(Problem(path=path, trouble=trouble))
+    if problems:
+        layout = f"{problems[0].path.parent}/<one file for each frame>"
+        raise LayoutError(
+            [Report(dataset=str(problems[0].path.parent), problems=tuple(problems), layout=layout)]
+        )
+    return found
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that people or other programs wrote: UTF-8, or UTF-16 with its mark.
+
+    Raises:
+        LayoutError: It is neither.
+    """
+    data = path.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = Problem(path=path, trouble=f"is no text ({error}); expected UTF-8 or UTF-16")
+        raise LayoutError([Report(dataset=str(path), problems=(problem,), layout="a text file")]) from error

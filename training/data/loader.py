@@ -1,7 +1,7 @@
 """Batches for ever, from any step on: read, resize, augment and stack ahead of the trainer in threads.
 
 The content of a batch is a pure function of the seed and the step. Threads suffice, because decoding,
-resizing and the conversions release the interpreter's lock. It does not know what a step does with a batch.
+resizing and the conversions release the interpreter's lock.
 """
 
 import logging
@@ -9,17 +9,18 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import torch
 
 from training.data.augment import Augmentation, AugmentConfig, draw
 from training.data.batch import Batch
-from training.data.collate import FramedSample, collate, frame
+from training.data.collate import FramedSample, canonical, collate, collate_raw, frame, multiplied
 from training.data.mixture import Mixture
 from training.data.order import SampleOrder
 from training.data.prepared import PreparedDataset
+from training.data.relight import RawBatch
 from training.data.sequence import SequenceDataset
 from training.data.tokens import TokenCache, TokensError, crop_tokens
 
@@ -37,14 +38,22 @@ class LoaderConfig:
     batch_size: int = 12
     """Of all processes together."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    canonical_fy_per_height: float | None = None
+    """The lens that all samples are brought to, see `canonical`; None: each keeps its own metres."""
+    metres_per_unit: float = 1.0
+    """What a unit of the network's depth is worth from the start: metres are brought to that unit."""
     depth: bool = True
     """Whether measured depth is read, to watch training; labels are always read."""
+    views: bool = True
+    """Whether other views than the target are read."""
     threads: int = 2
     """How many batches are made at once."""
     prefetch: int = 4
     """How many batches may wait, those being made included."""
     cache_bytes: int = 2 * _GIB
     """How much memory resized frames may take; 369 KB a frame at 640x192."""
+    raw: bool = False
+    """Whether images of training batches stay bytes until they are on the device, and are relit there."""
     pin_memory: bool | None = None
     """Whether batches lie in page-locked memory; None: if there is a GPU."""
 
@@ -93,9 +102,12 @@ class BatchLoader:
         if tokens is not None:
             _check_tokens(tokens, dataset, config)
         self.config = config
+        self.lengths = dataset.lengths if isinstance(dataset, Mixture) else (len(dataset),)
         self._rank = rank
         self._share = config.batch_size // world_size
         self._tokens = tokens
+        unknown = dataset.unknown_cameras if isinstance(dataset, Mixture) else ()
+        self._cameras = [camera.name for camera in unknown]
         zoom = config.augment.zoom
         self._prepared = PreparedDataset(
             dataset,
@@ -103,6 +115,7 @@ class BatchLoader:
             width=round(config.width * zoom),
             max_bytes=config.cache_bytes,
             depth=config.depth,
+            views=config.views,
         )
         self._order = (
             dataset.order(seed) if isinstance(dataset, Mixture) else SampleOrder([len(dataset)], None, seed)
@@ -128,23 +141,22 @@ class BatchLoader:
         """How much memory the resized frames take."""
         return self._prepared.used_bytes
 
-    def keys_at(self, step: int) -> list[str]:
-        """Return the keys of our part of a step's batch, without reading any image."""
-        keys = self._prepared.keys
-        return [keys[self._order.at(position).index] for position in self._positions(step)]
-
-    def batch_at(self, step: int) -> Batch:
+    def batch_at(self, step: int) -> Batch | RawBatch:
         """Make our part of one step's batch, now and in this thread."""
         turns = [self._order.at(position) for position in self._positions(step)]
-        return self._collated(
-            [self._framed(turn.index, draw(self.config.augment, self._order.changes(turn))) for turn in turns]
-        )
+        samples = [
+            self._framed(turn.index, draw(self.config.augment, self._order.changes(turn))) for turn in turns
+        ]
+        if not self.config.raw:
+            return self._collated(samples)
+        raw = collate_raw(samples, self._cameras)
+        return raw.pin_memory() if self._pin else raw
 
     def photographed_at(self, step: int) -> Batch:
         """Make our part of one step's batch without random changes, now and in this thread."""
         return self._plain(self._order.at(position).index for position in self._positions(step))
 
-    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+    def batches(self, start_step: int = 0) -> Iterator[Batch | RawBatch]:
         """Give our part of every batch from a step on, without end.
 
         Raises:
@@ -152,7 +164,7 @@ class BatchLoader:
             TokensError: Likewise for tokens.
         """
         pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="batches")
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[Batch | RawBatch]] = deque()
         step = start_step
         self.reset_wait_share()
         try:
@@ -198,10 +210,21 @@ class BatchLoader:
             tokens = self._tokens.read(sample.key, augmentation.flip, sample.image)
             if augmentation.crop is not None:
                 tokens = crop_tokens(tokens, augmentation.crop, flipped=augmentation.flip)
-        return frame(sample, augmentation, height=self.config.height, width=self.config.width, tokens=tokens)
+        framed = frame(
+            sample,
+            augmentation,
+            height=self.config.height,
+            width=self.config.width,
+            tokens=tokens,
+            relight=not self.config.raw,
+        )
+        lens, unit_m = self.config.canonical_fy_per_height, self.config.metres_per_unit
+        framed = framed if lens is None else canonical(framed, lens)
+        return framed if unit_m == 1 else multiplied(framed, 1 / unit_m)
 
     def _collated(self, samples: list[FramedSample]) -> Batch:
-        batch = collate(samples)
+        batch = collate(samples, self._cameras)
+        batch = replace(batch, counted=batch.count())
         return batch.pin_memory() if self._pin else batch
 
 

@@ -1,8 +1,7 @@
 """Make3D's 134 test images with their laser depth, to judge only.
 
 Saxena, Sun, Ng, "Make3D: Learning 3D Scene Structure from a Single Still Image", PAMI 2009. Depth is a grid
-of 55 x 305 for an image of 2272 x 1704 pixels, so a record of its own holds the two. It does not know the
-protocol.
+of 55 x 305 for an image of 2272 x 1704 pixels, so a record of its own holds the two.
 """
 
 from collections.abc import Sequence

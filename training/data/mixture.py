@@ -1,12 +1,11 @@
-"""Several data sets as one, each sample once an epoch or each set with a share of its own.
-
-It does not know what the sets are made of.
-"""
+"""Several data sets as one, each sample once an epoch or each set with a share of its own."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, chain
 
+from model.metadata import LearnedCamera
 from training.data.frames import Moment
 from training.data.layout import verify_all
 from training.data.order import SampleOrder
@@ -34,7 +33,10 @@ class Mixture:
         if len(set(self._keys)) != len(self._keys):
             seen: set[str] = set()
             twice = next(key for key in self._keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise ValueError(f"the key {twice!r} comes twice; expected different data sets")
+            raise ValueError(
+                f"the key {twice!r} comes twice; expected different data sets, or name= where two "
+                "videos have one name"
+            )
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -54,6 +56,25 @@ class Mixture:
         Of data sets with files that is each; of others, whose samples have to be made, three.
         """
         return any(_seems_labelled(dataset) for dataset in self._datasets)
+
+    def seems_measured(self) -> bool:
+        """Return whether any sample that is looked at has depth, measured or exact."""
+        return any(_seems_measured(dataset) for dataset in self._datasets)
+
+    @cached_property
+    def unknown_cameras(self) -> tuple[LearnedCamera, ...]:
+        """The cameras whose intrinsics are to be learned, each as it starts, in a fixed order."""
+        found: dict[str, LearnedCamera] = {}
+        for start, dataset in zip([0, *self._ends], self._datasets, strict=False):
+            for index, one in _looked_at(dataset):
+                if not one.intrinsics_known and one.camera not in found:
+                    found[one.camera] = _starting(self[start + index])
+        return tuple(found.values())
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many samples each data set has, in their order."""
+        return tuple(len(dataset) for dataset in self._datasets)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -89,8 +110,32 @@ class Mixture:
 
 
 def _seems_labelled(dataset: SequenceDataset) -> bool:
+    return any(one.depth_is_label for _, one in _looked_at(dataset))
+
+
+def _seems_measured(dataset: SequenceDataset) -> bool:
+    return any(
+        (one.depth if isinstance(one, Moment) else one.depth_m) is not None for _, one in _looked_at(dataset)
+    )
+
+
+def _starting(sample: Sample) -> LearnedCamera:
+    height, width = sample.image.shape[:2]
+    return LearnedCamera(
+        name=sample.camera,
+        fx_per_width=float(sample.intrinsics[0, 0]) / width,
+        fy_per_height=float(sample.intrinsics[1, 1]) / height,
+    )
+
+
+def _looked_at(dataset: SequenceDataset) -> Iterator[tuple[int, Moment | Sample]]:
+    """Yield all samples' numbers and descriptions, or, where samples have to be made, three of them."""
     if isinstance(dataset, HasMoments) and dataset.moment(0) is not None:
-        moments = map(dataset.moment, range(len(dataset)))
-        return any(moment is not None and moment.depth_is_label for moment in moments)
+        for index in range(len(dataset)):
+            moment = dataset.moment(index)
+            if moment is not None:
+                yield index, moment
+        return
     last = len(dataset) - 1
-    return any(dataset[index].depth_is_label for index in sorted({0, last // 2, last}))
+    for index in sorted({0, last // 2, last}):
+        yield index, dataset[index]

@@ -1,9 +1,9 @@
 """A data set as a camera of another shape would have seen it: a window of each frame, as high and less wide.
 
-Networks have one input size, to which photographs of every shape are stretched. A network that has seen wide
-frames alone takes what stands upright in a stretched 4:3 photograph for something else. Where a window lies
-differs from frame to frame, and is always the same for one frame, so that what is computed of it can be
-kept. It does not know which data set that is.
+Networks have one input size, to which photographs of every shape are stretched. A network that has seen
+wide frames alone takes what stands upright in a stretched 4:3 photograph for something else. Where a window
+lies differs from frame to frame, and is always the same for one frame, so that what is computed of it can
+be kept.
 """
 
 import zlib
@@ -44,6 +44,7 @@ class Narrowed:
             intrinsics=window.intrinsics(sample.intrinsics),
             sources=tuple(replace(view, image=window.image(view.image)) for view in sample.sources),
             depth_m=None if sample.depth_m is None else window.depth(sample.depth_m),
+            mask=None if sample.mask is None else window.mask(sample.mask),
         )
 
     @property

@@ -1,7 +1,6 @@
 """Which sample comes at which position of an endless training run: a pure function of the seed.
 
-Nothing is remembered, so a run resumes anywhere, and two processes agree without talking. It does not know
-what the samples are.
+Nothing is remembered, so a run resumes anywhere, and two processes agree without talking.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
 Positions by the Mercator projection at the scale of the first record's latitude, as in KITTI's raw
 development kit (Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013): with earth radius r
-and scale s = cos(lat0), x = s r lon, y = s r ln tan(pi/4 + lat/2), z = alt; orientation
-Rz(yaw) Ry(pitch) Rx(roll). It does not know cameras.
+and scale s = cos(lat0), x = s r lon, y = s r ln tan(pi/4 + lat/2), z = alt; orientation Rz(yaw) Ry(pitch)
+Rx(roll).
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 
 from training.data.frames import FrameError
 from training.data.kitti_calibration import Matrix4, rigid
+from training.data.layout import read_text
 
 EARTH_RADIUS_M = 6378137.0
 _POSE_FIELDS = 6
@@ -40,7 +41,7 @@ def read_records(paths: Sequence[Path]) -> Records:
     """
     rows = np.empty((len(paths), _POSE_FIELDS))
     for row, path in zip(rows, paths, strict=True):
-        fields = path.read_text().split()[:_POSE_FIELDS]
+        fields = read_text(path).split()[:_POSE_FIELDS]
         try:
             row[:] = [float(field) for field in fields]
         except ValueError:
@@ -78,7 +79,7 @@ def read_timestamps(path: Path) -> Stamps:
     Raises:
         FrameError: A line is not a date and time.
     """
-    lines = [line.strip().replace(" ", "T") for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.strip().replace(" ", "T") for line in read_text(path).splitlines() if line.strip()]
     try:
         stamps: Stamps = np.array(lines, dtype="datetime64[ns]").astype(np.int64)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Samples at the size at which training needs them, kept in memory up to a limit.
 
 Decoding and resizing cost most of a sample, and give the same every time; so each frame is done once, even
-when several samples show it. It does not know augmentation or batches.
+when several samples show it.
 """
 
 import threading
@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from model.images import resize_image
-from training.data.augment import Augmentation, Framing, framing, resize_depth
+from training.data.augment import Augmentation, Framing, framing, resize_depth, shrink_mask
 from training.data.frames import Frame, Moment
 from training.data.sequence import Sample, SequenceDataset, View
 
@@ -80,15 +80,24 @@ class PreparedDataset:
         width: In pixels.
         max_bytes: How much memory to use.
         depth: Whether depth is wanted.
+        views: Whether other views than the target are; those that are not are not read.
     """
 
     def __init__(
-        self, dataset: SequenceDataset, *, height: int, width: int, max_bytes: int, depth: bool = True
+        self,
+        dataset: SequenceDataset,
+        *,
+        height: int,
+        width: int,
+        max_bytes: int,
+        depth: bool = True,
+        views: bool = True,
     ) -> None:
         self._dataset = dataset
         self._height = height
         self._width = width
         self._depth = depth
+        self._views = views
         self._cache = MemoryCache(max_bytes)
 
     def __len__(self) -> int:
@@ -126,7 +135,7 @@ class PreparedDataset:
         target = self._frame(moment.frame)
         whole = self._framing(target.rows, target.columns)
         views = []
-        for view in moment.views:
+        for view in moment.views if self._views else ():
             source = self._frame(view.frame)
             _check_size(moment.frame.key, (target.rows, target.columns), (source.rows, source.columns))
             views.append(View(image=source.image, source_T_target=view.source_T_target, role=view.role))
@@ -138,6 +147,8 @@ class PreparedDataset:
             depth_m=self._depth_of(moment, target.rows, target.columns),
             depth_is_label=moment.depth_is_label,
             intrinsics_known=moment.intrinsics_known,
+            mask=self._mask(moment, target.rows, target.columns),
+            camera=moment.camera,
         )
 
     def _frame(self, frame: Frame) -> _ResizedFrame:
@@ -146,7 +157,17 @@ class PreparedDataset:
             resized = resize_image(image, self._height, self._width)
             return _ResizedFrame(image=resized, rows=image.shape[0], columns=image.shape[1])
 
-        return self._cache.get((frame.path, frame.kept_rows), read, lambda resized: resized.image.nbytes)
+        return self._cache.get((frame.path, frame.rows), read, lambda resized: resized.image.nbytes)
+
+    def _mask(self, moment: Moment, rows: int, columns: int) -> Bool[np.ndarray, "height width"] | None:
+        file = moment.mask
+        if file is None:
+            return None
+        return self._cache.get(
+            (file, rows, columns),
+            lambda: shrink_mask(file.read(rows, columns), self._height, self._width),
+            lambda mask: mask.nbytes,
+        )
 
     def _depth_of(
         self, moment: Moment, rows: int, columns: int
@@ -162,7 +183,8 @@ class PreparedDataset:
 
     def _resized(self, sample: Sample) -> Sample:
         rows, columns = sample.image.shape[:2]
-        for view in sample.sources:
+        sources = sample.sources if self._views else ()
+        for view in sources:
             _check_size(sample.key, (rows, columns), view.image.shape[:2])
         whole = self._framing(rows, columns)
         wanted = sample.depth_m if self._depth or sample.depth_is_label else None
@@ -170,8 +192,9 @@ class PreparedDataset:
             sample,
             image=whole.image(sample.image),
             intrinsics=whole.intrinsics(sample.intrinsics),
-            sources=tuple(replace(view, image=whole.image(view.image)) for view in sample.sources),
+            sources=tuple(replace(view, image=whole.image(view.image)) for view in sources),
             depth_m=None if wanted is None else whole.depth(wanted),
+            mask=None if sample.mask is None else whole.mask(sample.mask),
         )
 
     def _framing(self, rows: int, columns: int) -> Framing:

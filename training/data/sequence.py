@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 Role = Literal["previous", "next", "stereo"]
 
@@ -50,6 +50,10 @@ class Sample:
     """Whether depth may supervise training, as in synthetic worlds; else it serves to watch and judge."""
     intrinsics_known: bool = True
     """False where ``intrinsics`` is only a starting point, to be learned."""
+    mask: Bool[np.ndarray, "height width"] | None = None
+    """False where the frames show what moves with the camera: a bonnet, a mirror, a clock; None: nowhere."""
+    camera: str = ""
+    """The camera's name, where it is to be learned: samples of one name share what is learned."""
 
 
 @runtime_checkable

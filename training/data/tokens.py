@@ -1,8 +1,8 @@
 """The foundation model's tokens on disk, computed once a frame because the model is frozen.
 
 An entry belongs to a frame's key, the model's weights and blocks, the network's input size, the precision,
-and whether the image was flipped; it holds a checksum of the image, so that another video under the same key
-is noticed. Two bytes a value: 2 MB for ViT-S/14 at 640x192. It does not know how tokens are used.
+and whether the image was flipped; it holds a checksum of the image, so that another video under the same
+key is noticed. Two bytes a value: 2 MB for ViT-S/14 at 640x192.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from training.data.frames import FrameError
 
@@ -66,8 +66,19 @@ def project_scan(
     row = np.round(v).astype(np.int64) - shift
     depth = z if axis == "camera" else x
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (depth > 0)
+    return nearest_returns(row[inside], column[inside], depth[inside], height, width)
+
+
+def nearest_returns(
+    row: Int64[np.ndarray, " points"],
+    column: Int64[np.ndarray, " points"],
+    depth: Float64[np.ndarray, " points"] | Float32[np.ndarray, " points"],
+    height: int,
+    width: int,
+) -> Float32[np.ndarray, "height width"]:
+    """Return the nearest depth of each pixel, and 0 where no point falls; all points lie within the image."""
     nearest = np.full((height, width), np.inf, np.float32)
-    np.minimum.at(nearest, (row[inside], column[inside]), depth[inside].astype(np.float32))
+    np.minimum.at(nearest, (row, column), depth.astype(np.float32))
     return np.where(np.isinf(nearest), np.float32(0), nearest)
 
 

@@ -1,91 +1,41 @@
 """Anybody's video as samples: a folder of frames or a video file, of a camera that may be unknown.
 
-Poses are never known here, and neither is scale. It does not know how intrinsics or poses are learned.
+Poses are never known here, and neither is scale.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
 
+from model.footage import VIDEO_SUFFIXES
 from training.data.frames import (
     Frame,
     FrameDataset,
     FrameError,
+    MaskFile,
     Moment,
     MomentView,
-    check_offsets,
     role_of,
 )
 from training.data.layout import Findings, images_in, read_header
-from training.data.video_file import VIDEO_SUFFIXES, extract_frames
+from training.data.lens import Lens
+from training.data.motion import Motion, moving
+from training.data.video_camera import calibrated, frame_intrinsics, lens_of
+from training.data.video_config import VideoConfig
+from training.data.video_file import extract_frames
 
 _log = logging.getLogger(__name__)
 
 LAYOUT = """
-either <folder>/<any name>.png or .jpg, the frames in the order of their names, all of one size
-or     <video>.mp4, .mov, .mkv, .avi, .webm or .m4v
+either <folder>/<any name>.png or .jpg, the frames in the order of their numbers, all of one size
+or     <video>.mp4, .mov, .mkv, .avi, .webm, .m4v, .ts, .mts, .m2ts or .3gp
 """
-START_FOV_DEG = 60.0
-"""Where learned intrinsics start: between a phone held upright and a dash camera."""
-_CHANGED_LEVELS = 8
-"""Grey levels by which a pixel of a thumbnail must differ to count as changed; JPEG noise stays below."""
-
-Thumbnail = UInt8[np.ndarray, "rows columns"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoConfig:
-    """What to read of a video, and what is known about its camera."""
-
-    path: Path
-    """A folder of frames, or a video file."""
-    name: str = ""
-    """Starts the frames' keys; none: the name of the folder or file."""
-    focal_px: tuple[float, float] | None = None
-    """Horizontal and vertical focal length in pixels of the frames, of a camera without distortion."""
-    principal_px: tuple[float, float] | None = None
-    """Where the axis meets the image, counted from 0 at the first pixel's centre; none: the middle."""
-    fov_deg: float | None = None
-    """Horizontal field of view, where the focal length is not known."""
-    learn_intrinsics: bool = False
-    """Whether the above, or a guess of 60 degrees, is only where learning starts."""
-    fps: float = 10.0
-    """Frames a second taken from a video file; at 30 to 60 the views would hardly differ."""
-    every: int = 1
-    """Of a folder, every so many-th frame is taken."""
-    min_change: float = 0.01
-    """A frame is static, and dropped, if fewer of its pixels than this share changed; 0 keeps all."""
-    offsets: tuple[int, ...] = (-1, 1)
-    """Source frames, counted from the target among the frames that were kept."""
-    max_gap: int = 10
-    """Frames are not sources of each other when more than this many were dropped between them."""
-    cache: Path = Path("cache/frames")
-    """Where the frames of a video file are put."""
-
-    def __post_init__(self) -> None:
-        if self.focal_px is not None and self.fov_deg is not None:
-            raise ValueError("both focal_px and fov_deg are given; expected one of them")
-        if self.focal_px is None and self.fov_deg is None and not self.learn_intrinsics:
-            raise ValueError("expected focal_px, fov_deg or learn_intrinsics")
-        if self.fov_deg is not None and not 0 < self.fov_deg < 180:
-            raise ValueError(f"fov_deg is {self.fov_deg}; expected more than 0 and less than 180")
-        if self.focal_px is not None and min(self.focal_px) <= 0:
-            raise ValueError(f"focal_px is {self.focal_px}; expected positive lengths")
-        if self.fps <= 0 or self.every < 1 or self.max_gap < 0 or not 0 <= self.min_change < 1:
-            raise ValueError(
-                f"fps {self.fps}, every {self.every}, max_gap {self.max_gap}, min_change {self.min_change}; "
-                "expected fps > 0, every >= 1, max_gap >= 0, 0 <= min_change < 1"
-            )
-        check_offsets(self.offsets)
-        if not self.offsets:
-            raise ValueError("offsets is empty; a video has no other source frames")
+_LEVELS_FROM = 32
+"""Frames of 16 bits by which black and white are found."""
 
 
 class Video(FrameDataset):
@@ -98,100 +48,173 @@ class Video(FrameDataset):
     def __init__(self, config: VideoConfig) -> None:
         name = f"video {config.path}"
         findings = Findings(name, LAYOUT)
-        paths = _paths(config, findings)
+        footage = _footage(config, findings)
         findings.raise_if_any()
-        kept = moving(paths, config.min_change, findings)
+        levels = _levels(config.path, footage.paths)
+        motion = moving(footage.paths, config.min_change, findings, levels)
+        if 2 * motion.blank > len(footage.paths):
+            trouble = f"of {len(footage.paths)} frames {motion.blank} are of one colour; expected photographs"
+            findings.add(config.path, trouble)
         findings.raise_if_any()
-        moments = list(_moments(config, paths, kept))
+        moments = list(_Reader(config, footage, motion, levels, findings).moments())
+        findings.raise_if_any()
         if not moments:
-            findings.add(config.path, f"of {len(paths)} frames {len(kept)} move; expected at least 2")
+            trouble = f"of {len(footage.paths)} frames {len(motion.kept)} move; expected at least 2"
+            findings.add(config.path, trouble)
         findings.raise_if_any()
-        _log.info("%s: %d of %d frames move", name, len(kept), len(paths))
+        _log.info("%s: %s", name, _summary(footage, motion))
         super().__init__(name, LAYOUT, moments)
 
 
-def intrinsics_of(config: VideoConfig, height: int, width: int) -> Float32[np.ndarray, "3 3"]:
-    """Return what is known about the camera, or the guess, with pixel centres at +0.5."""
-    if config.focal_px is not None:
-        focal_x, focal_y = config.focal_px
-    else:
-        fov_deg = START_FOV_DEG if config.fov_deg is None else config.fov_deg
-        focal_x = focal_y = width / 2 / math.tan(math.radians(fov_deg) / 2)
-    if config.principal_px is None:
-        centre_x, centre_y = width / 2, height / 2
-    else:
-        centre_x, centre_y = config.principal_px[0] + 0.5, config.principal_px[1] + 0.5
-    return np.array([[focal_x, 0, centre_x], [0, focal_y, centre_y], [0, 0, 1]], np.float32)
+@dataclass(frozen=True, kw_only=True)
+class _Footage:
+    """Frames as files, before any is left out."""
+
+    paths: tuple[Path, ...]
+    stretches: tuple[int, ...]
+    """Of each frame; where the number changes, a frame does not follow on the one before."""
+    size: tuple[int, int]
+    """Height and width to which all that the settings say of the camera refers."""
 
 
-def moving(paths: Sequence[Path], min_change: float, findings: Findings) -> list[int]:
-    """Return the numbers of the frames that differ from the one kept before.
-
-    Without motion there is nothing to learn from, and a car that waits teaches that everything is far away.
-    """
-    if min_change == 0:
-        return list(range(len(paths)))
-    kept: list[int] = []
-    last: Thumbnail | None = None
-    with ThreadPoolExecutor(2) as pool:
-        for number, thumbnail in enumerate(pool.map(_thumbnail, paths, chunksize=16)):
-            if thumbnail is None:
-                findings.add(paths[number], "cannot be decoded")
-            elif last is None or _change(last, thumbnail) >= min_change:
-                kept.append(number)
-                last = thumbnail
-    return kept
-
-
-def _thumbnail(path: Path) -> Thumbnail | None:
-    """A grey image of an eighth of the size: quick to decode, and without most of the noise."""
-    thumbnail: Thumbnail | None = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    return thumbnail
-
-
-def _change(before: Thumbnail, after: Thumbnail) -> float:
-    """The share of pixels that changed; 1 where the size did."""
-    if before.shape != after.shape:
-        return 1.0
-    return float(np.mean(cv2.absdiff(before, after) > _CHANGED_LEVELS))
-
-
-def _paths(config: VideoConfig, findings: Findings) -> list[Path]:
+def _footage(config: VideoConfig, findings: Findings) -> _Footage:
+    nothing = _Footage(paths=(), stretches=(), size=(0, 0))
     if config.path.is_dir():
-        found = list(images_in(config.path).values())[:: config.every]
-        if not found:
+        paths = tuple(images_in(config.path).values())[:: config.every]
+        if not paths:
             findings.add(config.path, "has no .png or .jpg")
-        return found
+            return nothing
+        header = read_header(paths[0])
+        if header.trouble is not None:
+            findings.add(paths[0], header.trouble)
+        return _Footage(paths=paths, stretches=(0,) * len(paths), size=(header.height, header.width))
     if not findings.has_file(config.path, "a video, or a folder of frames"):
-        return []
+        return nothing
+    if config.every != 1:
+        findings.add(
+            config.path, f"is a file, but every is {config.every}; expected fps, or a folder of frames"
+        )
     if config.path.suffix.lower() not in VIDEO_SUFFIXES:
         findings.add(config.path, f"expected a folder, or a file of {', '.join(VIDEO_SUFFIXES)}")
-        return []
+        return nothing
     try:
-        return list(images_in(extract_frames(config.path, config.cache, fps=config.fps)).values())
+        made = extract_frames(config.path, config.cache, fps=config.fps, covers=config.stored)
     except FrameError as error:
         findings.add(error.path, error.trouble)
-        return []
+        return nothing
+    return _Footage(paths=made.paths, stretches=made.stretches, size=made.size)
 
 
-def _moments(config: VideoConfig, paths: Sequence[Path], kept: Sequence[int]) -> Iterator[Moment]:
-    header = read_header(paths[0])
-    intrinsics = intrinsics_of(config, header.height, header.width)
-    name = config.name or config.path.stem
-    frames = [Frame(key=f"{name}/{paths[number].stem}", path=paths[number]) for number in kept]
-    for place, frame in enumerate(frames):
-        views = []
-        for offset in config.offsets:
-            other = place + offset
-            if not 0 <= other < len(frames):
-                continue
-            dropped = abs(kept[other] - kept[place]) - abs(offset)
-            if dropped <= config.max_gap:
-                views.append(MomentView(frame=frames[other], source_T_target=None, role=role_of(offset)))
-        if views:
-            yield Moment(
-                frame=frame,
-                intrinsics=intrinsics,
-                views=tuple(views),
-                intrinsics_known=not config.learn_intrinsics,
+class _Reader:
+    """Puts samples together from frames that are there."""
+
+    def __init__(
+        self,
+        config: VideoConfig,
+        footage: _Footage,
+        motion: Motion,
+        levels: tuple[int, int] | None,
+        findings: Findings,
+    ) -> None:
+        self._config, self._footage, self._motion, self._levels = config, footage, motion, levels
+        self._findings = findings
+
+    def moments(self) -> Iterator[Moment]:
+        kept = self._motion.kept
+        if not kept:
+            return
+        config, header = self._config, read_header(self._footage.paths[0])
+        lens = lens_of(config, self._footage.size, self._findings)
+        frames, stretches = self._frames(lens), list(self._stretches())
+        intrinsics = frame_intrinsics(config, lens, self._footage.size, header.size, self._findings)
+        mask = self._mask(header.height, header.width)
+        if self._findings:
+            return
+        if config.learn_intrinsics and config.focal_px is None and config.fov_deg is None:
+            intrinsics = calibrated(config, intrinsics, frames, stretches, mask)
+        for place, frame in enumerate(frames):
+            views = []
+            for offset in self._config.offsets:
+                other = place + offset
+                if not 0 <= other < len(frames) or stretches[other] != stretches[place]:
+                    continue
+                dropped = abs(kept[other] - kept[place]) - abs(offset)
+                if dropped <= self._config.max_gap:
+                    views.append(MomentView(frame=frames[other], source_T_target=None, role=role_of(offset)))
+            if views:
+                yield Moment(
+                    frame=frame,
+                    intrinsics=intrinsics,
+                    views=tuple(views),
+                    intrinsics_known=not self._config.learn_intrinsics,
+                    mask=mask,
+                    camera=self._config.camera_name,
+                    calibrated=(header.height, header.width),
+                )
+
+    def _stretches(self) -> Iterator[int]:
+        """Yield a number for each kept frame, another one where it does not follow on the one before."""
+        number, before = 0, None
+        for frame in self._motion.kept:
+            stretch = self._footage.stretches[frame]
+            number += frame in self._motion.after_cut or stretch != before
+            before = stretch
+            yield number
+
+    def _frames(self, lens: Lens | None) -> list[Frame]:
+        config, paths = self._config, self._footage.paths
+        rows = config.kept
+        return [
+            Frame(
+                key=f"{config.keyed}/{paths[number].stem}",
+                path=paths[number],
+                rows=rows,
+                lens=lens,
+                levels=self._levels,
             )
+            for number in self._motion.kept
+        ]
+
+    def _mask(self, height: int, width: int) -> MaskFile | None:
+        """Return the mask, after a look at whether it fits frames of this size."""
+        if self._config.mask is None:
+            return None
+        top, bottom = self._config.kept
+        mask = MaskFile(path=self._config.mask, rows=(top, bottom))
+        try:
+            if not mask.read(round(height * bottom) - round(height * top), width).any():
+                self._findings.add(mask.path, "is black everywhere; expected white where frames are compared")
+        except FrameError as error:
+            self._findings.add(error.path, error.trouble)
+        return mask
+
+
+def _levels(place: Path, paths: Sequence[Path]) -> tuple[int, int] | None:
+    """Find what is black and what is white in all frames of 16 bits; None where they have 8.
+
+    Sensors have 10 to 14 bits, and files do not say how many.
+    """
+    if read_header(paths[0]).bits <= 8:
+        return None
+    images = [
+        cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        for path in paths[:: max(1, len(paths) // _LEVELS_FROM)]
+    ]
+    values = np.concatenate([image[::4, ::4].ravel() for image in images if image is not None])
+    black, white = int(np.percentile(values, 0.1)), int(np.percentile(values, 99.9))
+    white = max(white, black + 1)
+    _log.warning(
+        "%s: frames have 16 bits a channel; in all of them %d becomes black and %d white", place, black, white
+    )
+    return black, white
+
+
+def _summary(footage: _Footage, motion: Motion) -> str:
+    parts = [f"{len(motion.kept)} of {len(footage.paths)} frames move"]
+    if joins := len(set(footage.stretches)) - 1:
+        parts.append(f"{joins} gaps in time")
+    if motion.after_cut:
+        parts.append(f"{len(motion.after_cut)} cuts")
+    if motion.blank:
+        parts.append(f"{motion.blank} of one colour")
+    return ", ".join(parts)

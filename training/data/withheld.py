@@ -1,7 +1,4 @@
-"""A data set that withholds some of what it knows, to train as if it were unknown and compare with the truth.
-
-It does not know which data set that is.
-"""
+"""A data set that withholds some of what it knows, to train without it and compare with the truth."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +19,8 @@ class Withheld:
     Args:
         dataset: Knows them.
         facts: `poses`: of all views through time. `stereo`: the other camera's views. `intrinsics`: a guess
-            of 60 degrees' horizontal view replaces them. `labels`: depth then only serves to watch.
+            of 60 degrees' horizontal view replaces them, from which one camera is learned. `labels`: depth
+            then only serves to watch.
     """
 
     def __init__(self, dataset: SequenceDataset, facts: Sequence[str]) -> None:
@@ -30,6 +28,7 @@ class Withheld:
             raise ValueError(f"withhold is {', '.join(strange)}; expected some of {', '.join(FACTS)}")
         self._dataset = dataset
         self._facts = frozenset(facts)
+        self._camera = dataset.keys[0].rpartition("/")[0] if len(dataset) else ""
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -45,7 +44,7 @@ class Withheld:
             height, width = sample.image.shape[:2]
             focal = width / (2 * np.tan(np.deg2rad(30)))
             guess = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float32)
-            sample = replace(sample, intrinsics=guess, intrinsics_known=False)
+            sample = replace(sample, intrinsics=guess, intrinsics_known=False, camera=self._camera)
         if "labels" in self._facts:
             sample = replace(sample, depth_is_label=False)
         return sample

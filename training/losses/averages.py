@@ -1,7 +1,4 @@
-"""Averages over what is known: each sample's mean over a mask, and the mismatch of two maps' gradients.
-
-It does not know what the maps are.
-"""
+"""Averages over what is known: each sample's mean over a mask, and the mismatch of two maps' gradients."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor

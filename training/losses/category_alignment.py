@@ -9,9 +9,8 @@ the teacher by its depth, the student by its train-only head's logits ("head") o
     loss = tau^2 KL(p_T || p_S)   with "depth";   KL(p_T || p_S)   with "head", whose logits have no tau
     ordinal:  mean over k of (P_S(k) - P_T(k))^2, P being cumulative: near misses cost less than far ones
 
-Name and purpose are of Yu, Wu and Lam, "VFM-Depth" (IEEE TCSVT 2025), whose formula is not open; this one is
-ours, with soft bins after Fu et al., "DORN" (CVPR 2018) and temperature after Hinton et al. (2015). It does
-not know how depths came to one scale.
+Name and purpose are of Yu, Wu and Lam, "VFM-Depth" (IEEE TCSVT 2025), whose formula is not open; this one
+is ours, with soft bins after Fu et al., "DORN" (CVPR 2018) and temperature after Hinton et al. (2015).
 """
 
 import math
@@ -53,16 +52,18 @@ class CategoryAlignmentConfig:
             )
 
 
-def log_centres(count: int, config: CategoryAlignmentConfig) -> Float[Tensor, " categories"]:
-    """Return log c_k."""
-    return torch.linspace(math.log(config.nearest), math.log(config.farthest), count)
+def log_centres(
+    count: int, config: CategoryAlignmentConfig, device: torch.device | None = None
+) -> Float[Tensor, " categories"]:
+    """Return log c_k, made on a device."""
+    return torch.linspace(math.log(config.nearest), math.log(config.farthest), count, device=device)
 
 
 def category_logits(
     log_depth: Float[Tensor, "batch 1 height width"], count: int, config: CategoryAlignmentConfig
 ) -> Float[Tensor, "batch categories height width"]:
     """Return the scores of a depth's categories, softness included."""
-    centres = log_centres(count, config).to(log_depth)
+    centres = log_centres(count, config, log_depth.device).to(log_depth)
     return -(log_depth - centres[:, None, None]).abs() / config.tau
 
 

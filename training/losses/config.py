@@ -1,7 +1,4 @@
-"""Which losses a run has, with what weights: the configurations of all losses in one record.
-
-It does not know how they are computed.
-"""
+"""Which losses a run has, with what weights: the configurations of all losses in one record."""
 
 from dataclasses import dataclass, field
 
@@ -56,6 +53,15 @@ class LossesConfig:
     category: CategoryAlignmentConfig = field(default_factory=CategoryAlignmentConfig)
     feature: FeatureImitationConfig = field(default_factory=FeatureImitationConfig)
     imitation: DepthImitationConfig = field(default_factory=DepthImitationConfig)
+
+    def views(self, *, taught: bool) -> bool:
+        """Return whether any loss asks what other views show.
+
+        Args:
+            taught: Whether there is a teacher.
+        """
+        gated = taught and self.imitation.weight > 0 and self.imitation.gated
+        return self.synthesis.weight > 0 or self.contact.weight > 0 or gated
 
     @property
     def semantic(self) -> bool:

@@ -5,7 +5,7 @@
 
 with E the minimum reprojection error of view synthesis with either depth, so that the student may pass its
 teacher where its own depth explains the images better. Depths are aligned in scale first. The paper names
-depth imitation; gate and form are ours. This module does not know how errors are computed.
+depth imitation; gate and form are ours.
 """
 
 from dataclasses import dataclass

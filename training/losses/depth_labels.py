@@ -8,8 +8,7 @@ m is an image's median log depth. The last is the error as it is judged under me
 same pixels, so an image of about the right depth everywhere may still be scaled wrongly. The mean of what
 lies between the 45th and the 55th percentile stands for the median, and passes the gradient on to all of it.
 
-Recipes that learn from view synthesis alone leave its weight at 0. This module does not know where labels
-come from.
+Recipes that learn from view synthesis alone leave its weight at 0.
 """
 
 from dataclasses import dataclass
@@ -80,7 +79,9 @@ def _median(
     """Return the mean of each sample's values around its median; 0 where none is known."""
     with torch.no_grad():
         some = values.masked_fill(~known, torch.nan)[..., ::_EVERY, ::_EVERY].flatten(1).float()
-        bounds = some.nanquantile(some.new_tensor(_AROUND_MEDIAN), dim=1).to(values.dtype)
+        bounds = some.nanquantile(torch.linspace(*_AROUND_MEDIAN, 2, device=some.device), dim=1).to(
+            values.dtype
+        )
         low, high = bounds[..., None, None, None]
         around = known & (values >= low) & (values <= high)
     return masked_mean(values, around)[:, None, None, None]

@@ -3,7 +3,7 @@
     loss = mean over levels and positions of 1 - cos(W f_S, f_T)
 
 with a learned 1x1 projection W for each level that only training needs (projection: Romero et al.,
-"FitNets", ICLR 2015; the paper fixes only the name). It does not know what the features are decoded to.
+"FitNets", ICLR 2015; the paper fixes only the name).
 """
 
 from collections.abc import Sequence

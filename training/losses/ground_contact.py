@@ -8,8 +8,7 @@ column, and
 with s the share of the cell's pixels that no view through time explains better than standing still: there a
 vehicle at our own speed looks infinitely far, and becomes a hole. Depth of the contact is taken as given. A
 car seen over another's roof has the wrong contact; its own evidence, s small, and the margin protect it.
-Contact depth: Hoiem et al., "Putting Objects in Perspective" (IJCV 2008); the loss is ours. It does not know
-how vehicles and roads were found.
+Contact depth: Hoiem et al., "Putting Objects in Perspective" (IJCV 2008); the loss is ours.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
     mean over known views through time of |t - t*|_1 / (|t*|_1 + 0.1) + 10 |R - R*|_1 / 9
 
 Translations count relative to their length, in metres, so that slow and fast drives weigh alike; 10 brings
-rotations, a few hundredths of a radian, to the same size. The form is ours. It does not know the network.
+rotations, a few hundredths of a radian, to the same size. The form is ours.
 """
 
 from jaxtyping import Bool, Float

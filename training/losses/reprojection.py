@@ -8,8 +8,8 @@ belong to objects at our own speed, or to a waiting camera (Godard et al., "Digg
 Monocular Depth Estimation", ICCV 2019, sections 3.2 and 3.3).
 
 Two choices are ours. Ties are broken by a constant margin rather than by noise, so that a step is a pure
-function. And the mask is for each view, not for all together: a pixel that stands still through time is left
-to the stereo view, where there is one. This module does not know how views are warped.
+function. And the mask is for each view, not for all together: a pixel that stands still through time is
+left to the stereo view, where there is one.
 """
 
 import math

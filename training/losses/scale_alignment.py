@@ -6,7 +6,7 @@
 With "median" no other imitation loss speaks of scale, so that a drift of scale does not look like an error
 of shape; the scale loss alone carries the teacher's scale over, or leaves it free at weight 0. The median
 ratio is the field's own alignment in evaluation (Zhou et al., CVPR 2017); to use it before distillation is
-our choice. This module does not know the imitation losses.
+our choice.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
     mean over pixels of w log(d / d_min),   w = P(sky) where that is at least the confidence, else 0
 
 View synthesis says nothing of flat colour, so the sky comes out near; semantics know it (ours). In log
-disparity the pull is as strong far away as near. It does not know how P(sky) was found.
+disparity the pull is as strong far away as near.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
     mean over pixels of |dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|),   d* = d / mean(d)
 
 with |d I| averaged over the channels (Heise et al., "PM-Huber", ICCV 2013; Godard et al., CVPR 2017,
-equation 3, and ICCV 2019 for the mean). This module does not know scales or their weights.
+equation 3, and ICCV 2019 for the mean).
 """
 
 from dataclasses import dataclass

@@ -25,12 +25,12 @@ class Network:
 
     @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=10_000)
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        """Answer a batch."""
+        """Handle a batch."""
         return self.work.predict_pixels(pixels)
 
 
 async def depth(request: Request) -> Response:
-    """Answer one request."""
+    """Handle one request."""
     return Response(
         await bentoml.get_current_service().answer(await request.body(), request.query_params["format"]),
         media_type="application/octet-stream",
@@ -54,7 +54,7 @@ class Depth:
         self.thread = ThreadPoolExecutor(1)
 
     async def answer(self, body: bytes, wanted: str) -> bytes:
-        """Answer one request."""
+        """Handle one request."""
         run = partial(asyncio.get_running_loop().run_in_executor, self.thread)
         if not SPLIT:
             return (await run(self.work.answer, [body], [wanted]))[0]

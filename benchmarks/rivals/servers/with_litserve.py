@@ -24,7 +24,7 @@ class Depth(litserve.LitAPI):
         return inputs
 
     def predict(self, x: list[Photograph]) -> list[tuple]:
-        """Answer a batch."""
+        """Handle a batch."""
         return list(zip(x, self.work.predict(x), strict=True))
 
     def unbatch(self, output: list[tuple]) -> list[tuple]:
@@ -32,7 +32,7 @@ class Depth(litserve.LitAPI):
         return output
 
     def encode_response(self, output: tuple) -> Response:
-        """Answer raw bytes."""
+        """Handle raw bytes."""
         return Response(self.work.encode(*output), media_type="application/octet-stream")
 
 

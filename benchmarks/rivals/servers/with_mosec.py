@@ -19,15 +19,15 @@ class Depth(Worker):
         return wanted.decode(), body
 
     def forward(self, data: list[tuple[str, bytes]]) -> list[bytes]:
-        """Answer a batch."""
+        """Handle a batch."""
         return self.work.answer([body for _, body in data], [wanted for wanted, _ in data])
 
     def serialize(self, data: bytes) -> bytes:
-        """Answer bytes as they are."""
+        """Handle bytes as they are."""
         return data
 
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Depth, num=WORKERS, max_batch_size=BATCH, max_wait_time=1)
+    server.append_worker(Depth, num=WORKERS, max_batch_size=BATCH, max_wait_time=0)
     server.run()

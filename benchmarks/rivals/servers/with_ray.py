@@ -18,11 +18,11 @@ class Depth:
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0.001)
     async def answer(self, bodies: list[bytes], formats: list[str]) -> list[bytes]:
-        """Answer a batch."""
+        """Handle a batch."""
         return self.work.answer(bodies, formats)
 
     async def __call__(self, request: Request) -> Response:
-        """Answer one request."""
+        """Handle one request."""
         body = await self.answer(await request.body(), request.query_params["format"])
         return Response(body, media_type="application/octet-stream")
 

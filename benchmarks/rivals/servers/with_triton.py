@@ -18,7 +18,7 @@ class Depth:
 
     @batch
     def __call__(self, image: np.ndarray, format: np.ndarray) -> dict[str, np.ndarray]:  # noqa: A002
-        """Answer a batch."""
+        """Handle a batch."""
         answers = self.work.answer([each[0] for each in image], [each[0].decode() for each in format])
         return {"depth": np.array([[each] for each in answers], dtype=object)}
 

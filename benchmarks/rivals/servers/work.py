@@ -1,8 +1,8 @@
 """What every rival does with a photograph: decode, predict, encode, as an experienced user would write it.
 
 Three arms. `eager`: torch as its tutorials have it, and OpenCV for the files. `openvino`: our exported
-network instead of torch, and still OpenCV. `shared`: our network and our codecs too, so that only the server
-differs. It does not know any server.
+network instead of torch, and still OpenCV. `shared`: our network and our codecs too, so that only the
+server differs.
 """
 
 import os
@@ -17,7 +17,7 @@ from model.metadata import read_metadata
 from service.backends import BackendOptions, open_backend
 from service.codec import decode_image, encode_depth
 from service.codec.encode import EncodeOptions
-from service.request import Format
+from service.contract.request import Format
 
 CHECKPOINT = Path(__file__).parents[3] / "model" / "pretrained" / "student.safetensors"
 ARM = os.environ.get("RIVAL_ARM", "openvino")
@@ -81,7 +81,7 @@ class Work:
         resized = cv2.resize(disparity, (photograph.width, photograph.height), interpolation=cv2.INTER_LINEAR)
         depth = np.divide(self._scale, resized, out=resized)
         if self._shared:
-            return encode_depth(depth, Format(photograph.format), EncodeOptions(unit=self._unit)).body
+            return encode_depth(depth, Format(photograph.format), EncodeOptions(unit=self._unit))
         if photograph.format == "float32":
             return depth.tobytes()
         steps = np.clip(depth * 256 + 0.5, 1, 65535).astype(np.uint16)

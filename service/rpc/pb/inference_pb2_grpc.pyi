@@ -4,8 +4,8 @@ isort:skip_file
 The Open Inference Protocol, version 2, with those of Triton's additions that this service answers.
 
 Names and field numbers are the public protocol's, so that its clients talk to this service as they are.
-Messages keep only the fields that are read or written here; a client skips what it does not know, and so
-does this service.  What the protocol has and this service does not (shared memory, trace and log settings,
+Messages keep only the fields that are read or written here; a client skips fields that it has no use for, and so
+does this service.  What the protocol has and this service does not (CUDA's shared memory, trace and log settings,
 sequences) is answered UNIMPLEMENTED.
 """
 
@@ -57,6 +57,10 @@ class GRPCInferenceServiceStub:
     """Answers many such requests over one call, in the order in which they were sent.  One that fails is answered
     with its error and harms no other.
     """
+    SystemSharedMemoryStatus: _grpc.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryStatusRequest, _inference_pb2.SystemSharedMemoryStatusResponse]
+    """Regions of shared memory on the service's machine, where its settings allow them; each caller has its own."""
+    SystemSharedMemoryRegister: _grpc.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryRegisterRequest, _inference_pb2.SystemSharedMemoryRegisterResponse]
+    SystemSharedMemoryUnregister: _grpc.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryUnregisterRequest, _inference_pb2.SystemSharedMemoryUnregisterResponse]
     RepositoryIndex: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RepositoryIndexRequest, _inference_pb2.RepositoryIndexResponse]
     """These three ask for the admin key."""
     RepositoryModelLoad: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RepositoryModelLoadRequest, _inference_pb2.RepositoryModelLoadResponse]
@@ -85,6 +89,10 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     """Answers many such requests over one call, in the order in which they were sent.  One that fails is answered
     with its error and harms no other.
     """
+    SystemSharedMemoryStatus: _aio.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryStatusRequest, _inference_pb2.SystemSharedMemoryStatusResponse]  # type: ignore[assignment]
+    """Regions of shared memory on the service's machine, where its settings allow them; each caller has its own."""
+    SystemSharedMemoryRegister: _aio.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryRegisterRequest, _inference_pb2.SystemSharedMemoryRegisterResponse]  # type: ignore[assignment]
+    SystemSharedMemoryUnregister: _aio.UnaryUnaryMultiCallable[_inference_pb2.SystemSharedMemoryUnregisterRequest, _inference_pb2.SystemSharedMemoryUnregisterResponse]  # type: ignore[assignment]
     RepositoryIndex: _aio.UnaryUnaryMultiCallable[_inference_pb2.RepositoryIndexRequest, _inference_pb2.RepositoryIndexResponse]  # type: ignore[assignment]
     """These three ask for the admin key."""
     RepositoryModelLoad: _aio.UnaryUnaryMultiCallable[_inference_pb2.RepositoryModelLoadRequest, _inference_pb2.RepositoryModelLoadResponse]  # type: ignore[assignment]
@@ -164,6 +172,28 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers many such requests over one call, in the order in which they were sent.  One that fails is answered
         with its error and harms no other.
         """
+
+    @_abc_1.abstractmethod
+    def SystemSharedMemoryStatus(
+        self,
+        request: _inference_pb2.SystemSharedMemoryStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.SystemSharedMemoryStatusResponse, _abc.Awaitable[_inference_pb2.SystemSharedMemoryStatusResponse]]:
+        """Regions of shared memory on the service's machine, where its settings allow them; each caller has its own."""
+
+    @_abc_1.abstractmethod
+    def SystemSharedMemoryRegister(
+        self,
+        request: _inference_pb2.SystemSharedMemoryRegisterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.SystemSharedMemoryRegisterResponse, _abc.Awaitable[_inference_pb2.SystemSharedMemoryRegisterResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SystemSharedMemoryUnregister(
+        self,
+        request: _inference_pb2.SystemSharedMemoryUnregisterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.SystemSharedMemoryUnregisterResponse, _abc.Awaitable[_inference_pb2.SystemSharedMemoryUnregisterResponse]]: ...
 
     @_abc_1.abstractmethod
     def RepositoryIndex(

@@ -3,8 +3,8 @@
 import { BufferAttribute, BufferGeometry, OrbitControls, PerspectiveCamera, Points, PointsMaterial, Scene, WebGLRenderer } from "./vendor/three.js";
 
 const MOST_POINTS = 500_000;
-/** Neighbours in a row that differ by more than this share lie on two things, with nothing between. */
-const EDGE = 0.08;
+/** The network's neighbours that differ by more than this share lie on two things, with nothing between: as `ply_edges=drop` has it. */
+const EDGE = 0.15;
 const FLIGHT_MS = 1600;
 const SWAY_MS = 14_000;
 /** Where a frame takes longer than this, a flight is no pleasure and the machine has other things to do. */
@@ -48,10 +48,10 @@ export class Cloud {
   /** Shows a depth map.
    * @param {DepthMap} map
    * @param {ImageData} colours as large as the map
-   * @param {{fov: number, far: number, isNew: boolean}} how `fov`: horizontal, in degrees; `far`: the sky beyond would hide the street
+   * @param {{fov: number, far: number, cell: number, isNew: boolean}} how `fov`: horizontal, in degrees; `far`: the sky beyond would hide the street; `cell`: pixels of the map to one of the network's
    */
-  show(map, colours, { fov, far, isNew }) {
-    const { places, paints, depths } = points(map, colours.data, fov, far);
+  show(map, colours, { fov, far, cell, isNew }) {
+    const { places, paints, depths } = points(map, colours.data, fov, far, cell);
     this.count = depths.length;
     this.middle = depths.sort()[Math.floor(depths.length / 2)] ?? 1;
     this.fov = fov;
@@ -157,8 +157,9 @@ export class Cloud {
  * @param {Uint8ClampedArray} rgba
  * @param {number} fov
  * @param {number} far
+ * @param {number} cell
  */
-function points({ values, width, height }, rgba, fov, far) {
+function points({ values, width, height }, rgba, fov, far, cell) {
   const step = Math.max(1, Math.ceil(Math.sqrt((width * height) / MOST_POINTS)));
   const focal = width / 2 / Math.tan((fov * Math.PI) / 360);
   const most = Math.ceil(width / step) * Math.ceil(height / step);
@@ -170,8 +171,12 @@ function points({ values, width, height }, rgba, fov, far) {
     for (let column = 0; column < width; column += step) {
       const index = row * width + column;
       const z = values[index] ?? 0;
-      const beside = values[column + step < width ? index + step : index - step] ?? z;
-      if (!(z > 0) || z > far || Math.abs(beside - z) > EDGE * z) continue;
+      if (!(z > 0) || z > far) continue;
+      const left = values[column < cell ? index : index - cell] ?? z;
+      const right = values[column + cell < width ? index + cell : index] ?? z;
+      const above = values[row < cell ? index : index - cell * width] ?? z;
+      const below = values[row + cell < height ? index + cell * width : index] ?? z;
+      if (Math.max(z, left, right, above, below) > (1 + EDGE) * Math.min(z, left, right, above, below)) continue;
       // The camera looks along -z and y is up, as three.js has it.
       places[3 * count] = ((column + 0.5 - width / 2) / focal) * z;
       places[3 * count + 1] = (-(row + 0.5 - height / 2) / focal) * z;

@@ -9,6 +9,10 @@ import { floatsOf } from "./numbers.js";
  * @property {number} height
  * @property {string} unit `metre` or `relative`
  * @property {string} scaleSource what the unit rests on
+ * @property {{fx: number} | null} lens focal length in pixels of the map, where one is known
+ * @property {number | null} fyPerHeight the lens for which metres hold, as focal length over height
+ * @property {number | null} uncertainty one standard error of the metres, as a share
+ * @property {string} notice what is odd about the photograph
  * @property {number} minimum
  * @property {number} maximum
  * @property {string} model name and version
@@ -38,8 +42,8 @@ const WORDS = {
   404: ["There is no such model any more", "Choose another one at the top of the page."],
   408: ["The picture came too slowly", "The connection may be weak; try again, or try a smaller picture."],
   413: ["This picture is too large for the service", "Choose a smaller one, or ask whoever runs the service to raise its limit."],
-  415: ["The service does not read this kind of file", "JPEG, PNG and WebP work."],
-  422: ["The service cannot read this picture", "JPEG, PNG and WebP work; the file may be damaged."],
+  415: ["The service does not read this kind of file", "JPEG, PNG, WebP and AVIF work."],
+  422: ["The service cannot read this picture", "JPEG, PNG, WebP and AVIF work; the file may be damaged."],
   429: ["The service is busy", "More pictures came than it can measure at once."],
   500: ["The network gave no depth", "Another picture may work. If none does, the service's log says why."],
   503: ["The service is not ready yet", "It is loading its models."],
@@ -88,7 +92,7 @@ export async function isReady() {
 }
 
 /**
- * @typedef {{name: string, version: string, state: string, default: boolean, current: boolean, unit: string, width: number, height: number, backend: string, problem: string | null}} Model
+ * @typedef {{name: string, version: string, state: string, default: boolean, current: boolean, unit: string, width: number, height: number, backend: string, affine: boolean, licence: string, problem: string | null}} Model
  * @param {string} key
  * @returns {Promise<Model[]>} every model that can be asked for
  */
@@ -123,18 +127,42 @@ export async function depth(picture, query, options) {
   const values = floatsOf(await response.arrayBuffer());
   /** @param {string} name */
   const header = (name) => response.headers.get(name) ?? "";
+  const fx = focal(response);
   return {
     values,
     width: Number(header("X-Depth-Width")),
     height: Number(header("X-Depth-Height")),
     unit: header("X-Depth-Unit"),
     scaleSource: header("X-Depth-Scale-Source"),
+    lens: fx ? { fx } : null,
+    fyPerHeight: Number(header("X-Depth-Fy-Per-Height")) || null,
+    uncertainty: Number(header("X-Depth-Uncertainty")) || null,
+    notice: header("X-Depth-Notice"),
     minimum: Number(header("X-Depth-Min")),
     maximum: Number(header("X-Depth-Max")),
     model: `${header("X-Depth-Model")} ${header("X-Depth-Model-Version")}`,
     phases: phasesOf(header("Server-Timing")),
     roundTripMs: performance.now() - began,
   };
+}
+
+/** In pixels of the map, across; null where no lens is known. @param {Response} response */
+const focal = (response) => Number(response.headers.get("X-Depth-Intrinsics")?.split(" ")[0]) || null;
+
+/**
+ * Asks which lens a photograph's file names, in degrees across: the page's own, smaller copy names none.
+ * @param {Blob} original
+ * @param {Record<string, string>} query
+ * @param {{key: string, signal?: AbortSignal}} options
+ * @returns {Promise<{degrees: number | null, notice: string}>}
+ */
+export async function lensOf(original, query, { key, signal }) {
+  const response = await ask(`v1/distances?${new URLSearchParams({ ...query, size: "model", points: "[[0,0]]" })}`, {
+    method: "POST", body: original, signal: signal ?? null, headers: { ...headers(key), "Content-Type": original.type || "application/octet-stream" },
+  });
+  const fx = focal(response);
+  const width = Number(response.headers.get("X-Depth-Width"));
+  return { degrees: fx ? (360 / Math.PI) * Math.atan(width / 2 / fx) : null, notice: response.headers.get("X-Depth-Notice") ?? "" };
 }
 
 /** @param {string} timing a Server-Timing header @returns {Array<[string, number]>} */

@@ -7,7 +7,6 @@ import { drawn, pictureOf } from "./pictures.js";
 const LONGEST_SENT = 512;
 /** One frame in the network and one on its way keep both busy; more would only grow old. */
 const MOST_IN_FLIGHT = 2;
-const SMOOTHING = "0.8";
 
 /** @typedef {import("./depth.js").DepthMap} DepthMap */
 /** @typedef {{frame: number, error?: {code: string, message: string, retry_after_ms?: number}} & Record<string, any>} Reading */
@@ -32,7 +31,7 @@ export class Live {
     this.reading = null;
     const address = new URL("v1/stream", document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
-    address.search = String(new URLSearchParams({ ...query, format: "float16", mode: "latest", max_in_flight: String(MOST_IN_FLIGHT), scale_smoothing: SMOOTHING }));
+    address.search = String(new URLSearchParams({ ...query, format: "float16", mode: "latest", max_in_flight: String(MOST_IN_FLIGHT) }));
     this.socket = new WebSocket(address, key ? ["depth.v1", `key.${key}`] : ["depth.v1"]);
     this.socket.binaryType = "arraybuffer";
     this.socket.addEventListener("open", () => {
@@ -86,6 +85,10 @@ export class Live {
         height: reading["height"],
         unit: reading["unit"],
         scaleSource: reading["scale_source"],
+        lens: reading["intrinsics"] ? { fx: reading["intrinsics"].fx_px } : null,
+        fyPerHeight: reading["fy_per_height"] ?? null,
+        uncertainty: reading["uncertainty"] ?? null,
+        notice: reading["notice"] ?? "",
         minimum: reading["minimum"],
         maximum: reading["maximum"],
         model: `${reading["model"]} ${reading["model_version"]}`,

@@ -29,8 +29,13 @@ export const sign = (unit) => (unit === "metre" ? "m" : "u");
 /** Words for a distance: metres only where they are metres. @param {number} value @param {string} unit */
 export function distance(value, unit) {
   if (!(value > 0)) return "no depth";
-  const text = value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
-  return unit === "metre" ? `${text} m` : `${text} units`;
+  return `${significant(value)} ${unit === "metre" ? "m" : "units"}`;
+}
+
+/** A number's first two digits that count: depth is not known to more. @param {number} value */
+export function significant(value) {
+  const rounded = Number(value.toPrecision(2));
+  return rounded < 10 ? rounded.toPrecision(2) : String(rounded);
 }
 
 /** @param {number} value */

@@ -1,26 +1,14 @@
 // What stands beside the picture: colours, range, times and what can be taken away. Knows the page; knows no server.
 
 import { gradient } from "./colour.js";
+import { FORMATS } from "./formats.js"; // written by the service
 import { MAPS } from "./maps.js";
 import { milliseconds, sign } from "./numbers.js";
 
 /** @typedef {import("./depth.js").DepthMap} DepthMap */
 /** @typedef {import("./colour.js").Range} Range */
 
-/** What can be taken away: its name, what it is, the file's ending, whether it needs metres. */
-export const FORMATS = {
-  png16: ["PNG, 16 bits", "1/256 a step", "png", false],
-  color: ["Colours", "as seen here", "color.png", false],
-  ply: ["Point cloud", "PLY", "ply", false],
-  npy: ["NumPy", "float32 .npy", "npy", false],
-  png16_mm: ["PNG, mm", "as depth cameras", "mm.png", true],
-  jxl: ["JPEG XL", "lossless, small", "jxl", false],
-  float32: ["float32", "bare numbers", "f32", false],
-  float16: ["float16", "bare numbers", "f16", false],
-  uint16_mm: ["uint16, mm", "as ROS has it", "u16", true],
-  json: ["JSON", "network's size", "json", false],
-};
-/** @typedef {keyof typeof FORMATS} Format */
+/** @typedef {string} Format by its name in FORMATS: title, note, what a file's name ends with, whether it needs metres */
 
 /** @type {Record<string, [string, string]>} */
 const PHASES = {
@@ -65,7 +53,7 @@ export function offerDownloads(onChoice) {
 /** @param {DepthMap} map */
 export function allowDownloads(map) {
   for (const button of $("downloads").querySelectorAll("button")) {
-    const needsMetres = FORMATS[/** @type {Format} */ (button.dataset["format"])][3];
+    const needsMetres = FORMATS[/** @type {Format} */ (button.dataset["format"])]?.[3];
     button.disabled = Boolean(needsMetres) && map.unit !== "metre";
     button.title = button.disabled ? "This model's depth is relative: it has no millimetres." : "";
   }
@@ -116,7 +104,7 @@ export function showTimes({ phases, roundTripMs }) {
  */
 export function optionsOf(format, { colours, range, fov }) {
   if (format === "color") return { format, colormap: colours, near: range[0].toPrecision(4), far: range[1].toPrecision(4) };
-  if (format === "ply") return { format, fov_deg: String(fov) };
+  if (format === "ply") return { format, fov_deg: String(fov), ply_edges: "drop" };
   if (format === "json") return { format, size: "model" };
   return { format };
 }
@@ -130,5 +118,5 @@ export function showCall(query, format, hasKey) {
   const address = new URL("v1/depth", document.baseURI);
   address.search = String(new URLSearchParams(query));
   const key = hasKey ? ` -H "Authorization: Bearer $KEY"` : "";
-  $("call").textContent = `curl -X POST -T photo.jpg${key} '${address}' -o depth.${FORMATS[format][2]}`;
+  $("call").textContent = `curl -X POST -T photo.jpg${key} '${address}' -o photo${FORMATS[format]?.[2]}`;
 }

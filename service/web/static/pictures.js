@@ -4,13 +4,17 @@ import { DepthError } from "./depth.js";
 
 /** The page looks at no more pixels than this along the longer side; downloads get the whole photograph. */
 const LONGEST_SHOWN = 1280;
-const SERVICE_READS = ["image/jpeg", "image/png", "image/webp"];
+/** In which a file says what its camera was. */
+const HEAD_BYTES = 262_144;
+const SERVICE_READS = ["image/jpeg", "image/png", "image/webp", "image/avif"];
 
 /**
  * @typedef {object} Picture
  * @property {Blob} original what downloads are made of, in a form that the service reads
  * @property {Blob} small what the page asks depth for
  * @property {HTMLCanvasElement} canvas the small one's pixels
+ * @property {{width: number, height: number}} size of the original, upright
+ * @property {boolean} hasExif whether its file may name its lens
  * @property {string} name without its ending
  */
 
@@ -47,21 +51,23 @@ export async function opened(blob, name) {
   if (!bitmap) {
     const isPhone = /hei[cf]$/i.test(name) || /hei[cf]/.test(blob.type);
     throw new DepthError(isPhone ? "This browser cannot open HEIC photographs" : "This file is not a picture", {
-      text: isPhone ? "Save it as JPEG first; an iPhone does so under Settings, Camera, Formats, Most Compatible." : "JPEG, PNG and WebP work.",
+      text: isPhone ? "Save it as JPEG first; an iPhone does so under Settings, Camera, Formats, Most Compatible." : "JPEG, PNG, WebP and AVIF work.",
       detail: name,
     });
   }
   const canvas = drawn(bitmap, bitmap.width, bitmap.height, LONGEST_SHOWN);
   const small = await blobOf(canvas, "image/jpeg");
+  const size = { width: bitmap.width, height: bitmap.height };
+  const hasExif = SERVICE_READS.includes(blob.type) && /exif/i.test(new TextDecoder("latin1").decode(await blob.slice(0, HEAD_BYTES).arrayBuffer()));
   const original = SERVICE_READS.includes(blob.type) ? blob : await blobOf(drawn(bitmap, bitmap.width, bitmap.height, Infinity), "image/jpeg");
   bitmap.close();
-  return { original, small, canvas, name: name.replace(/\.[^.]*$/, "") || "photograph" };
+  return { original, small, canvas, size, hasExif, name: name.replace(/\.[^.]*$/, "") || "photograph" };
 }
 
 /** A canvas as the picture that it shows. @param {HTMLCanvasElement} canvas @param {string} name @returns {Promise<Picture>} */
 export async function pictureOf(canvas, name) {
   const small = await blobOf(canvas, "image/jpeg");
-  return { original: small, small, canvas, name };
+  return { original: small, small, canvas, size: { width: canvas.width, height: canvas.height }, hasExif: false, name };
 }
 
 /** Opens the camera, or says why it cannot. */

@@ -1,15 +1,16 @@
 // The page: wires its parts together, and takes pictures to the service.
 
 import { ownRange } from "./colour.js";
-import { DepthError, depth, isReady, models } from "./depth.js";
+import { DepthError, depth, isReady, lensOf, models } from "./depth.js";
+import { knownQuery, nothing, showKnown, typedKnown } from "./metres.js";
 import { complain, complaint, hush } from "./notice.js";
 import { offerDownloads, offerMaps, typedRange } from "./panel.js";
 import { opened } from "./pictures.js";
 import { clear, keep, read } from "./reading.js";
 import { SAMPLES, markSample, offerSamples, sampleBlob } from "./samples.js";
-import { $, histogram, input, key, query, ready, say, stage, state } from "./state.js";
+import { $, fov, histogram, input, key, query, ready, say, stage, state } from "./state.js";
 import { copyCall, take } from "./taking.js";
-import { look, repaint, setRange, show, showCloud, showFov, split, tabs } from "./views.js";
+import { look, repaint, setRange, show, showCloud, split, tabs } from "./views.js";
 import { endLive, shoot, snap, startLive } from "./webcam.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
@@ -17,8 +18,6 @@ import { endLive, shoot, snap, startLive } from "./webcam.js";
 const HEARTBEAT_MS = 5000;
 /** In most photographs of places there is ground here. */
 const FIRST_LOOK = { x: 0.68, y: 0.78 };
-/** Of a phone's main camera, about; the samples know their own. */
-const USUAL_FOV = 70;
 
 // The service
 
@@ -28,9 +27,12 @@ async function listModels() {
     const chosen = input("model").value;
     $("model").replaceChildren(...found.map((model) => {
       const isChosen = chosen ? model.name === chosen : model.default;
-      const option = new Option(`${model.name}, ${model.unit === "metre" ? "metres" : "relative"}`, model.name, model.default, isChosen);
+      const [licence = ""] = model.licence.split(/[(:;]/);
+      const words = [model.name, model.unit === "metre" ? "metres" : "relative", licence.trim()];
+      const option = new Option(words.filter(Boolean).join(", "), model.name, model.default, isChosen);
       option.disabled = model.state !== "ready";
-      option.title = model.problem ?? `version ${model.version}, sees ${model.width} × ${model.height} pixels`;
+      const licensed = model.licence && `; licence of the weights: ${model.licence}`;
+      option.title = model.problem ?? `version ${model.version}, sees ${model.width} × ${model.height} pixels${licensed}`;
       return option;
     }));
     state.model = found.find((model) => model.default) ?? found[0] ?? null;
@@ -84,15 +86,14 @@ async function begin() {
 
 // From picture to depth
 
-/** @param {Blob} blob @param {string} name @param {number} [lens] */
-async function open(blob, name, lens = USUAL_FOV) {
+/** @param {Blob} blob @param {string} name @param {number | null} [lens] that a sample is known to have, in degrees */
+async function open(blob, name, lens = null) {
   hush();
   endLive();
   try {
     state.picture = await opened(blob, name);
     markSample(null);
-    input("fov").value = String(lens);
-    showFov();
+    state.known = { ...nothing(), lens: lens === null ? null : { degrees: lens, from: "sample" } };
     await measure(state.picture);
   } catch (error) {
     complain(error);
@@ -109,38 +110,67 @@ async function openSample(sample) {
   }
 }
 
-/** @param {Picture} picture */
-async function measure(picture) {
+/** @param {Picture} picture @param {boolean} [isNew] whether it is another one, rather than the same with more known of it */
+async function measure(picture, isNew = true) {
   hush();
   state.asking?.abort();
   const asking = (state.asking = new AbortController());
-  state.map = null;
-  clear();
-  stage.showPhoto(picture.canvas);
+  if (isNew) {
+    state.map = null;
+    clear();
+    stage.showPhoto(picture.canvas);
+  }
+  showKnown();
   document.body.dataset["state"] = "measuring";
   document.body.setAttribute("aria-busy", "true");
   say("busy", "Measuring…");
   try {
-    const map = await depth(picture.small, query(), { key: key(), signal: asking.signal });
+    const options = { key: key(), signal: asking.signal };
+    if (isNew && picture.hasExif && !state.known.lens) await readLens(picture, options);
+    const map = await depth(picture.small, { ...query(), ...knownQuery(picture.canvas) }, options);
     if (state.asking !== asking) return;
     state.map = map;
     state.range = ownRange(map.values);
     document.body.dataset["state"] = "shown";
     // A first distance to be seen, so that everybody knows that there are more.
-    stage.cursor = FIRST_LOOK;
-    show(true);
-    stage.reveal();
+    if (isNew) stage.cursor = FIRST_LOOK;
+    showKnown();
+    show(isNew);
+    if (isNew) stage.reveal();
     ready();
   } catch (error) {
     if (state.asking !== asking) return;
-    document.body.dataset["state"] = "failed";
+    document.body.dataset["state"] = state.map ? "shown" : "failed";
     ready();
-    fail(error, () => measure(picture));
+    fail(error, () => measure(picture, isNew));
   } finally {
     if (state.asking === asking) {
       state.asking = null;
       document.body.removeAttribute("aria-busy");
     }
+  }
+}
+
+/** @param {Picture} picture @param {{key: string, signal: AbortSignal}} options */
+async function readLens(picture, options) {
+  const { degrees, notice } = await lensOf(picture.original, query(), options);
+  state.known = { ...state.known, lens: degrees === null ? null : { degrees, from: "exif" }, notice };
+}
+
+/** Measures again with what was typed; where the service refuses that, what was known before stays. */
+async function know(/** @type {import("./metres.js").Known | null} */ known) {
+  if (!known) {
+    complain(new DepthError("This is no such number", { text: "A field of view goes from 1 to 179 degrees; heights and distances are above zero." }));
+    return;
+  }
+  const before = state.known;
+  state.known = known;
+  if (state.live) {
+    endLive();
+    startLive();
+  } else if (state.picture) {
+    await measure(state.picture, false);
+    if (complaint() !== null) state.known = before;
   }
 }
 
@@ -196,7 +226,7 @@ function wireView() {
     });
   }
   $("split").addEventListener("input", () => split(Number(input("split").value)));
-  $("fov").addEventListener("input", showFov);
+  $("fov").addEventListener("input", () => ($("fov-value").textContent = `${fov()}°`));
   $("fov").addEventListener("change", () => state.view === "cloud" && showCloud(true));
   $("cloud-reset").addEventListener("click", () => state.cloud?.start());
   $("cloud-colours").addEventListener("click", () => {
@@ -221,6 +251,11 @@ function wirePanel() {
     });
   }
   $("range").addEventListener("click", () => state.map && setRange(ownRange(state.map.values)));
+  for (const id of ["lens", "height", "truth"]) $(id).addEventListener("change", () => know(typedKnown()));
+  $("forget").addEventListener("click", () => {
+    const { lens } = state.known;
+    know({ ...nothing(), lens: lens?.from === "given" ? null : lens });
+  });
   $("copy").addEventListener("click", copyCall);
   $("model").addEventListener("change", () => (state.live ? (endLive(), startLive()) : state.picture && measure(state.picture)));
   $("dismiss").addEventListener("click", hush);

@@ -2,6 +2,7 @@
 
 import { css, leveller } from "./colour.js";
 import { distance } from "./numbers.js";
+import { showTruth } from "./metres.js";
 import { $, histogram, input, stage, state } from "./state.js";
 
 /** @typedef {import("./depth.js").DepthMap} DepthMap */
@@ -34,6 +35,7 @@ export function read(isKeyboard) {
   stage.mark(marks);
   input("keep").disabled = !cursor;
   $("clear").hidden = !state.kept.length;
+  showTruth();
 }
 
 export function keep() {
@@ -52,4 +54,5 @@ export function clear() {
   stage.mark([]);
   input("keep").disabled = true;
   $("clear").hidden = true;
+  showTruth();
 }

@@ -1,13 +1,13 @@
-// Pictures for those who have none at hand: streets that nobody ever drove, so they are nobody's property.
+// Pictures for those who have none at hand: photographs of free licence first, then drawn streets.
 
 import { refusal } from "./depth.js";
 
-/** Drawn by docs/pictures/draw_samples.py; `fov` is the drawn lens's, in degrees. */
+/** Whose the photographs are: ATTRIBUTION beside them. Drawn ones are of docs/pictures/draw_samples.py. `fov`: the lens's, in degrees. */
 export const SAMPLES = [
-  { file: "traffic.jpg", title: "Traffic", text: "Drawn cars in a narrow street", fov: 80 },
-  { file: "crossing.jpg", title: "Crossing", text: "A drawn road with cars turning off", fov: 85 },
-  { file: "avenue.jpg", title: "Avenue", text: "A drawn avenue in autumn, lamps and trees along it", fov: 79 },
-  { file: "city.jpg", title: "City", text: "A drawn row of parked cars under tall houses", fov: 76 },
+  { file: "junction.jpg", title: "Junction", text: "A photograph of a junction before houses", fov: 96 },
+  { file: "mountains.jpg", title: "Mountains", text: "A photograph of a path in the mountains, which is no street", fov: null },
+  { file: "crossing.jpg", title: "Crossing, drawn", text: "A drawn road with cars turning off", fov: 85 },
+  { file: "city.jpg", title: "City, drawn", text: "A drawn row of parked cars under tall houses", fov: 76 },
 ];
 
 /**

@@ -22,6 +22,7 @@ export const state = {
   /** @type {{live: Live, stream: MediaStream, frames: number, began: number} | null} */ live: null,
   /** @type {import("./cloud.js").Cloud | null} */ cloud: null,
   /** @type {import("./depth.js").Model | null} */ model: null,
+  /** Of the picture. @type {import("./metres.js").Known} */ known: { lens: null, height: null, point: null, notice: "" },
   /** As far as one was given; what is being typed is none yet. */ key: "",
   colours: "turbo",
   view: "over",

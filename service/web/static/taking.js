@@ -2,11 +2,20 @@
 
 import { request } from "./depth.js";
 import { complain, hush } from "./notice.js";
-import { FORMATS, optionsOf, showCall } from "./panel.js";
+import { FORMATS } from "./formats.js";
+import { knownQuery } from "./metres.js";
+import { optionsOf, showCall } from "./panel.js";
 import { $, fov, key, query, say, state } from "./state.js";
 
-/** The query of the last format that was asked for. */
-export const asked = () => ({ ...query(), ...optionsOf(state.format, { colours: state.colours, range: state.range, fov: fov() }) });
+/** More than this no viewer opens, nor does the service write it. */
+const MOST_CLOUD_PIXELS = 8_388_608;
+
+/** The query of the last format that was asked for.
+ * @param {{width: number, height: number}} [size] of the picture that is sent
+ */
+export const asked = (size = state.picture?.size ?? { width: 1, height: 1 }) => ({
+  ...query(), ...optionsOf(state.format, { colours: state.colours, range: state.range, fov: fov() }), ...knownQuery(size),
+});
 
 /** @param {import("./panel.js").Format} format */
 export async function take(format) {
@@ -18,15 +27,16 @@ export async function take(format) {
   const button = $("downloads").querySelector(`[data-format=${format}]`);
   button?.setAttribute("aria-busy", "true");
   try {
-    // A cloud of all of a camera's pixels is more than any viewer opens.
-    const response = await request(format === "ply" ? picture.small : picture.original, asked(), { key: key() });
+    const isWhole = format !== "ply" || picture.size.width * picture.size.height <= MOST_CLOUD_PIXELS;
+    const response = await request(isWhole ? picture.original : picture.small, asked(isWhole ? picture.size : picture.canvas), { key: key() });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await response.blob());
-    link.download = `${picture.name}.${FORMATS[format][2]}`;
+    link.download = `${picture.name}${FORMATS[format]?.[2]}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     const scale = Number(response.headers.get("X-Depth-Scale"));
-    say("ready", `Saved ${link.download}${scale && scale !== 1 ? `: value × ${scale} = ${response.headers.get("X-Depth-Unit") === "metre" ? "metres" : "relative depth"}` : ""}`);
+    const size = `${response.headers.get("X-Depth-Width")} × ${response.headers.get("X-Depth-Height")}`;
+    say("ready", `Saved ${link.download}, ${size}${scale && scale !== 1 ? `: value × ${scale} = ${response.headers.get("X-Depth-Unit") === "metre" ? "metres" : "relative depth"}` : ""}`);
   } catch (error) {
     complain(error, () => take(format));
   } finally {

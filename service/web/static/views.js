@@ -1,6 +1,7 @@
 // The picture's depth as it is looked at: over the photograph, beside it, or as a cloud to turn. Knows no server.
 
 import { colours } from "./colour.js";
+import { showBasis, showKnown } from "./metres.js";
 import { distance } from "./numbers.js";
 import { allowDownloads, showCall, showRange, showTimes } from "./panel.js";
 import { drawn } from "./pictures.js";
@@ -16,6 +17,7 @@ export function show(isNew) {
   const { width, height, unit, model } = map;
   $("facts").textContent = `${width} × ${height} pixels · ${distance(map.minimum, unit)} to ${distance(map.maximum, unit)} · ${model}` + (unit === "metre" ? "" : " · relative: right up to one unknown factor");
   showTimes(map);
+  showBasis(map);
   allowDownloads(map);
   showCall(asked(), state.format, Boolean(key()));
   input("keep").disabled = !stage.cursor;
@@ -48,7 +50,7 @@ export async function showCloud(isNew) {
   }
   const canvas = drawn(await createImageBitmap(picture.canvas, { resizeWidth: map.width, resizeHeight: map.height }), map.width, map.height, Infinity);
   const paint = $("cloud-colours").ariaPressed === "true" ? colours(map, state.colours, state.range) : /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).getImageData(0, 0, map.width, map.height);
-  state.cloud.show(map, paint, { fov: fov(), far: state.range[1], isNew });
+  state.cloud.show(map, paint, { fov: state.known.lens?.degrees ?? fov(), far: state.range[1], cell: Math.max(1, Math.round(map.width / (state.model?.width ?? map.width))), isNew });
   $("cloud").dataset["points"] = String(state.cloud.count);
   $("cloud-count").textContent = `${state.cloud.count.toLocaleString("en")} points`;
 }
@@ -64,7 +66,7 @@ export function look(view) {
   $("stage").hidden = view === "cloud";
   $("cloud").hidden = view !== "cloud";
   $("split-label").hidden = view !== "over";
-  $("fov-label").hidden = view !== "cloud";
+  showKnown();
   stage.look(view);
   if (view === "cloud") showCloud(true);
   if (matchMedia("(max-width: 40rem)").matches) $("viewer").scrollIntoView({ block: "nearest", behavior: isCalm() ? "auto" : "smooth" });
@@ -82,8 +84,4 @@ export function split(percent) {
 export function setRange(range) {
   state.range = range;
   repaint();
-}
-
-export function showFov() {
-  $("fov-value").textContent = `${fov()}°`;
 }

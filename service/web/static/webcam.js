@@ -2,6 +2,7 @@
 
 import { ownRange } from "./colour.js";
 import { Live } from "./live.js";
+import { nothing, showKnown } from "./metres.js";
 import { complain, hush } from "./notice.js";
 import { camera, drawn, pictureOf, stop } from "./pictures.js";
 import { clear } from "./reading.js";
@@ -54,8 +55,10 @@ export async function startLive() {
     state.asking?.abort();
     state.asking = null;
     markSample(null);
+    state.known = { ...nothing(), lens: state.known.lens?.from === "given" ? state.known.lens : null };
+    showKnown();
     clear();
-    const live = new Live(video, { query: query(), key: key(), onFrame, onEnd: (error) => (endLive(), error && complain(error, startLive)) });
+    const live = new Live(video, { query: { ...query(), ...lensQuery() }, key: key(), onFrame, onEnd: (error) => (endLive(), error && complain(error, startLive)) });
     state.live = { live, stream, frames: 0, began: performance.now() };
     $("webcam").ariaPressed = "true";
     /** @type {HTMLElement} */ ($("webcam").querySelector("span")).textContent = "Stop the webcam";
@@ -64,6 +67,8 @@ export async function startLive() {
     complain(error, startLive);
   }
 }
+
+const lensQuery = () => (state.known.lens ? { fov_deg: String(state.known.lens.degrees) } : {});
 
 /** @param {DepthMap} map @param {Picture} picture */
 function onFrame(map, picture) {

@@ -7,7 +7,7 @@ import numpy as np
 from examples.ros.messages import CameraInfo, Header, Image, RegionOfInterest, Time
 
 HEADER = Header(stamp=Time(sec=12, nanosec=345), frame_id="camera_optical_frame")
-RGB = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
+RGB = np.random.default_rng(0).integers(0, 255, (3, 5, 3), np.uint8)
 
 
 def image(rgb: np.ndarray = RGB, *, header: Header = HEADER, padding: int = 3) -> Image:

@@ -9,11 +9,12 @@ from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
 from examples.ros import bag, messages
-from examples.ros.conversions import compressed_depth, depth_image, picture_of
+from examples.ros.conversions import compressed_depth, depth_image
 from examples.ros.messages import Header, Time
+from examples.ros.pictures import picture_of
+from tests.depth_client.served import HEIGHT, WIDTH, Served, depth_of, served
 from tests.examples.ros.cameras import HEADER, RGB, image, info
 from tests.examples.ros.test_conversions import DEPTH, result
-from tests.service.client.served import HEIGHT, WIDTH, Served, depth_of, served
 
 KINDS = {
     "sensor_msgs/msg/Image": messages.Image,
@@ -63,7 +64,7 @@ def test_messages_of_ros_are_read_like_our_own() -> None:
     types = get_typestore(Stores.ROS2_HUMBLE)
     kind = "sensor_msgs/msg/Image"
     message = types.deserialize_cdr(types.serialize_cdr(bag.built(types, image(), kind), kind), kind)
-    np.testing.assert_array_equal(picture_of(message), RGB)
+    np.testing.assert_array_equal(picture_of(message)[0], RGB)
 
 
 def write_bag(path: Path, stamps: list[Time]) -> None:
@@ -90,6 +91,23 @@ TOPICS = [
     "--topic",
     "/front/depth",
 ]
+
+
+def test_a_latched_calibration_is_heard_by_the_pictures_before_it(service: Served, tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    header = Header(stamp=Time(sec=5), frame_id="camera_optical_frame")
+    messages_of = [("/camera/image_rect", image(header=header), second) for second in (1, 2)]
+    messages_of.append(("/camera/camera_info", info(header=header), 3))
+    with Writer(tmp_path / "drive", version=9) as writer:
+        connections = {}
+        for topic, record, second in messages_of:
+            kind = f"sensor_msgs/msg/{type(record).__name__}"
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+            body = store.serialize_cdr(bag.built(store, record, kind), kind)
+            writer.write(connections[topic], second * 10**9, body)
+    command = bag.BagCommand(bag=tmp_path / "drive", output=tmp_path / "depth", address=service.address)
+    assert bag.run(command) == 2
 
 
 def test_a_recorded_drive_becomes_a_bag_of_depth(

@@ -2,18 +2,19 @@ import array
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from depth_client import CameraHeight, DepthClient, Intrinsics
 from examples.ros.bridge import BridgeOptions, CameraFrame, DepthBridge, Feed, Pairing
 from examples.ros.conversions import UnfitMessage
 from examples.ros.messages import Header, Time, filled
-from service.client import CameraHeight, DepthClient, Intrinsics
+from tests.depth_client.served import HEIGHT, WIDTH, Served, depth_of, served
 from tests.examples.ros.cameras import HEADER, RGB, image, info
-from tests.service.client.served import HEIGHT, WIDTH, Served, depth_of, served
 
 
 @pytest.fixture
@@ -101,6 +102,46 @@ def test_pictures_wait_for_the_calibration_of_their_own_frame() -> None:
     assert paired is not None
     assert paired.header == HEADER
     np.testing.assert_array_equal(paired.image, RGB)
+
+
+def test_pictures_without_a_calibration_are_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    pairing = Pairing()
+    assert pairing.take_image(image()) is None
+    assert "in frame 'camera_optical_frame', and CameraInfos of none at all" in caplog.text
+    pairing = Pairing()
+    pairing.take_info(info(header=Header(frame_id="other")))
+    caplog.clear()
+    for _ in range(10):
+        assert pairing.take_image(image()) is None
+    assert len(caplog.records) == 1
+    assert "in frame 'camera_optical_frame', and CameraInfos of 'other'" in caplog.text
+
+
+def test_a_slash_before_a_frame_s_name_means_nothing() -> None:
+    pairing = Pairing()
+    pairing.take_info(info(header=Header(frame_id="/camera_optical_frame")))
+    paired = pairing.take_image(image())
+    assert paired is not None
+    assert paired.header.frame_id == "camera_optical_frame"
+
+
+def test_a_calibration_of_a_larger_picture_is_scaled_and_one_of_another_shape_refused() -> None:
+    pairing = Pairing()
+    pairing.take_info(replace(info(focal_px=8.0), height=6, width=10))
+    paired = pairing.take_image(image())
+    assert paired is not None
+    assert paired.lens is not None
+    assert paired.lens.fx_px == 4.0
+    pairing.take_info(replace(info(), height=10, width=6))
+    with pytest.raises(UnfitMessage, match="5x3 and its CameraInfo is of 6x10"):
+        pairing.take_image(image())
+
+
+def test_what_is_odd_about_a_picture_is_told_to_the_log(
+    client: DepthClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(DepthBridge(client, EVERY).answers([frame(0, picture=b"odd")]))
+    assert "this photograph is odd" in caplog.text
 
 
 def test_a_feed_keeps_the_newest_where_nobody_reads_and_ends_for_every_reader() -> None:

@@ -4,7 +4,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
+from depth_client import DepthResult, Intrinsics
+from depth_client.result import result_of
 from examples.ros.conversions import (
     UnfitMessage,
     compressed_depth,
@@ -12,13 +15,11 @@ from examples.ros.conversions import (
     header_of,
     info_of,
     lens_of,
-    picture_of,
 )
 from examples.ros.messages import CompressedImage, Image, RegionOfInterest
-from service.answer import DepthAnswer
-from service.client import DepthResult, Intrinsics
-from service.client.result import result_of
-from service.request import Format
+from examples.ros.pictures import picture_of
+from service.contract.answer import DepthAnswer
+from service.contract.request import Format
 from tests.examples.ros.cameras import HEADER, RGB, image, info
 
 
@@ -68,28 +69,87 @@ def test_pixels_are_red_green_and_blue_whatever_their_encoding(
     step = stored.size // height
     data = np.ascontiguousarray(stored).tobytes()
     message = Image(header=HEADER, height=height, width=width, encoding=encoding, step=step, data=data)
-    np.testing.assert_array_equal(picture_of(message), expected)
+    np.testing.assert_array_equal(picture_of(message)[0], expected)
 
 
 def test_bytes_at_the_end_of_rows_are_left_out() -> None:
-    np.testing.assert_array_equal(picture_of(image(padding=5)), RGB)
+    np.testing.assert_array_equal(picture_of(image(padding=5))[0], RGB)
 
 
-def test_a_compressed_picture_goes_on_as_it_came() -> None:
-    jpeg = CompressedImage(
-        header=HEADER, format="bgr8; jpeg compressed bgr8", data=np.frombuffer(b"jpeg", np.uint8)
-    )
-    assert picture_of(jpeg) == b"jpeg"
+@pytest.mark.parametrize(("kind", "size"), [("JPEG", (3, 5)), ("PNG", (3, 5)), ("WEBP", None)])
+def test_a_compressed_picture_goes_on_as_it_came(kind: str, size: tuple[int, int] | None) -> None:
+    file = io.BytesIO()
+    Picture.fromarray(RGB).save(file, kind)
+    data = np.frombuffer(file.getvalue(), np.uint8)
+    for told in ("bgr8; jpeg compressed bgr8", "png", "webp"):
+        assert picture_of(CompressedImage(header=HEADER, format=told, data=data)) == (file.getvalue(), size)
+
+
+def test_grey_of_16_bits_keeps_them() -> None:
+    grey = np.arange(15, dtype=np.uint16).reshape(3, 5) * 4000
+    for order, big in (("<u2", 0), (">u2", 1)):
+        stored = grey.astype(order).tobytes()
+        message = Image(
+            header=HEADER, height=3, width=5, encoding="mono16", is_bigendian=big, step=10, data=stored
+        )
+        data, size = picture_of(message)
+        assert size == (3, 5)
+        np.testing.assert_array_equal(np.asarray(Picture.open(io.BytesIO(bytes(data)))), grey)
+
+
+FLAT = np.full((8, 8, 3), (200, 120, 40), np.uint8)
+"""One colour, which neither a mosaic nor shared colours change."""
+
+
+def planes(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y, cr, cb = np.moveaxis(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb), -1, 0).astype(np.float64)
+    # From full range to that of video, as cameras send it (ITU-R BT.601).
+    scaled = (16 + y * 219 / 255, 128 + (cb - 128) * 224 / 255, 128 + (cr - 128) * 224 / 255)
+    return tuple(np.rint(plane).astype(np.uint8) for plane in scaled)  # type: ignore[return-value]
+
+
+def yuv(encoding: str) -> np.ndarray:
+    y, u, v = planes(FLAT)
+    colours = np.where(np.arange(8) % 2 == 0, u, v)
+    if encoding in ("yuv422", "uyvy"):
+        return np.stack([colours, y], axis=-1)
+    if encoding in ("yuv422_yuy2", "yuyv"):
+        return np.stack([y, colours], axis=-1)
+    first, second = (v, u) if encoding == "nv21" else (u, v)
+    return np.concatenate([y, np.where(np.arange(8) % 2 == 0, first, second)[:4]])
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv21", "nv12"])
+def test_what_usb_cameras_send_becomes_the_colours_that_it_was(encoding: str) -> None:
+    stored = yuv(encoding)
+    step = 8 if encoding.startswith("nv") else 16
+    message = Image(header=HEADER, height=8, width=8, encoding=encoding, step=step, data=stored.tobytes())
+    shown, size = picture_of(message)
+    assert size == (8, 8)
+    assert np.abs(np.asarray(shown).astype(int) - FLAT).max() <= 3
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_mosaic_of_colours_becomes_the_colours_that_it_was(pattern: str, bits: int) -> None:
+    mosaic = np.empty((8, 8), np.uint8)
+    for place, colour in enumerate(pattern):
+        mosaic[place // 2 :: 2, place % 2 :: 2] = FLAT[0, 0]["rgb".index(colour)]
+    stored = mosaic if bits == 8 else mosaic.astype("<u2") << 8
+    step, encoding = stored.itemsize * 8, f"bayer_{pattern}{bits}"
+    message = Image(header=HEADER, height=8, width=8, encoding=encoding, step=step, data=stored.tobytes())
+    np.testing.assert_array_equal(picture_of(message)[0], FLAT)
 
 
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (replace(image(), encoding="bayer_rggb8"), "the encoding is 'bayer_rggb8'"),
+        (replace(image(), encoding="64FC1"), "the encoding is '64FC1'"),
         (replace(image(), encoding="16UC1"), "the encoding is '16UC1'"),
         (replace(image(), step=5), "in rows of 5"),
         (replace(image(), data=b"short"), "5 bytes"),
         (CompressedImage(header=HEADER, format="16UC1; compressedDepth png", data=b""), "not depth"),
+        (CompressedImage(header=HEADER, format="h264", data=b"\0\0\0\1gB"), "the format is 'h264'"),
     ],
 )
 def test_what_is_no_picture_is_refused(message: object, reason: str) -> None:
@@ -113,6 +173,26 @@ def test_a_cut_and_binned_picture_has_the_lens_of_its_own_pixels() -> None:
     """The axis goes through the middle of the whole; after a cut of 1 and binning by 2 that is at 0.75."""
     cut = info(roi=RegionOfInterest(x_offset=1, y_offset=0, width=4, height=3), binning_x=2, binning_y=0)
     assert lens_of(cut) == Intrinsics(fx_px=2, fy_px=4, cx_px=0.75, cy_px=1.5)
+
+
+def test_a_picture_that_was_scaled_has_a_scaled_lens() -> None:
+    whole = Intrinsics(fx_px=720, fy_px=720, cx_px=640.5, cy_px=360.5)
+    p = np.array([720.0, 0, 640, 0, 0, 720, 360, 0, 0, 0, 1, 0])
+    given = replace(info(p=p), height=720, width=1280)
+    assert lens_of(given, (720, 1280)) == lens_of(given) == whole
+    assert lens_of(given, (360, 640)) == Intrinsics(fx_px=360, fy_px=360, cx_px=320.25, cy_px=180.25)
+    odd = lens_of(given, (481, 854))  # rounded, as drivers do
+    assert odd is not None
+    assert (odd.fx_px, odd.fy_px) == pytest.approx((720 * 854 / 1280, 720 * 481 / 720))
+    binned = replace(given, binning_x=2, binning_y=2)
+    assert lens_of(binned, (360, 640)) == lens_of(binned) == lens_of(given, (360, 640))
+
+
+def test_a_calibration_of_another_shape_is_refused_with_both_sizes() -> None:
+    given = replace(info(), height=720, width=1280)
+    with pytest.raises(UnfitMessage, match="picture is 640x480 and its CameraInfo is of 1280x720"):
+        lens_of(given, (480, 640))
+    assert lens_of(replace(given, height=0, width=0), (480, 640)) is not None  # it does not say
 
 
 def test_the_depth_s_calibration_is_the_picture_s_where_their_sizes_are_the_same() -> None:

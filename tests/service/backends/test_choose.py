@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,14 @@ def test_openvino_on_a_gpu_is_refused() -> None:
 def test_an_unknown_backend_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="backend is 'tensorrt'; expected"):
         open_backend("tensorrt", tmp_path / "any", BackendOptions())
+
+
+def test_torch_that_is_not_installed_is_refused_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    with pytest.raises(BackendError, match=r"torch is not installed.*pip install 'vfm-depth\[torch\]'"):
+        choose("torch")
+    with pytest.raises(BackendError, match=r"pip install 'vfm-depth\[torch\]'"):
+        choose(device="cuda")
+    assert choose().backend == "openvino"

@@ -12,7 +12,7 @@ import pytest
 from model.checkpoint import load_checkpoint
 from model.export import FLOAT32_ERROR, export_openvino
 from model.exported import describe
-from model.metadata import file_sha256
+from model.metadata import contents_sha256
 from model.predictor import Predictor
 from tests.service.checkpoints import write_checkpoint
 
@@ -49,7 +49,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Do what the error below says, once and in this process, to save time."""
     checkpoint = write_checkpoint(tmp_path_factory.mktemp("exported") / "street.safetensors")
     network, metadata = load_checkpoint(checkpoint)
-    description = describe(metadata, checkpoint_sha256=file_sha256(checkpoint), uint8_input=True)
+    description = describe(metadata, checkpoint_sha256=contents_sha256(checkpoint), uint8_input=True)
     export_openvino(network, checkpoint.with_suffix(".xml"), description)
     return checkpoint
 
@@ -68,7 +68,7 @@ def test_without_torch_the_export_beside_a_checkpoint_is_what_is_served(
         np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / 255
     )
     np.testing.assert_allclose(without_torch(street, images), expected, rtol=FLOAT32_ERROR)
-    assert not list((street.parent / "cache" / "openvino").glob("*.xml"))
+    assert not list((street.parent / "cache" / "openvino").rglob("*.xml"))
 
 
 def test_without_torch_and_without_an_export_the_error_says_how_to_make_one(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from model.images import resize_image
 from service.codec.decode import DecodedImage, decode_image
-from service.errors import ImageTooLarge, InvalidImage
+from service.contract.errors import ImageTooLarge, InvalidImage
 from tests.assets import shared
 
 HEIGHT, WIDTH = 32, 64
@@ -137,7 +137,7 @@ def test_an_animation_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
 def test_another_format_is_refused(kind: str) -> None:
-    with pytest.raises(InvalidImage, match="expected JPEG, PNG or WebP"):
+    with pytest.raises(InvalidImage, match="expected JPEG, PNG, WebP"):
         decode(encoded(Image.fromarray(RAMP), kind))
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from service.codec.point_cloud import intrinsics_of
-from service.request import FieldOfView
+from service.contract.request import FieldOfView
 
 
 def test_a_field_of_view_looks_through_the_middle_in_plain_numbers() -> None:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.service.kserve.flat import FlatEngine
-from tests.service.opened import http_client, make_doors
+from tests.service.opened import http_client, make_frontend
 
 
 @pytest.fixture
@@ -14,5 +14,5 @@ def engine() -> FlatEngine:
 
 @pytest.fixture
 async def client(engine: FlatEngine) -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client(make_doors(engine)) as opened:
+    async with http_client(make_frontend(engine)) as opened:
         yield opened

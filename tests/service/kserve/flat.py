@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.answer import DepthAnswer
-from service.request import DepthRequest
+from service.contract.answer import DepthAnswer
+from service.contract.request import DepthRequest
 from tests.service.echo import EchoEngine
 
 HEIGHT, WIDTH = 2, 3

@@ -17,6 +17,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 from tests.e2e.process import SERVE, Process, running
 from tests.service.checkpoints import write_checkpoint
 
+ADMIN_KEY = "only-for-this-test"
 PAGE = ROOT / "docs" / "kserve.md"
 PHOTO = ROOT / "docs" / "pictures" / "street.jpg"
 
@@ -30,7 +31,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Everything but a network's arithmetic, which these clients do not see."""
     folder = tmp_path_factory.mktemp("models")
     write_checkpoint(folder / "student.safetensors", height=192, width=640)
-    with running(SERVE, DEPTH_MODELS=folder, DEPTH_BACKEND="simulated", DEPTH_ADMIN_KEY="master") as process:
+    chosen = {"DEPTH_ADMIN_KEY": ADMIN_KEY, "DEPTH_SHARED_MEMORY_PREFIX": "depth_"}
+    with running(SERVE, DEPTH_MODELS=folder, DEPTH_BACKEND="simulated", **chosen) as process:
         yield process
 
 
@@ -43,7 +45,7 @@ def run(code: str, command: list[str], service: Process, folder: Path) -> str:
         command,
         input=code,
         cwd=folder,
-        env={**os.environ, "PATH": SEARCHED, "DEPTH_ADMIN_KEY": "master"},
+        env={**os.environ, "PATH": SEARCHED, "DEPTH_ADMIN_KEY": ADMIN_KEY},
         capture_output=True,
         text=True,
         check=False,
@@ -73,7 +75,7 @@ import sys
 import tritonclient.grpc as over_grpc
 import tritonclient.http as over_http
 
-key = {"authorization": "Bearer master"}
+key = {"authorization": "Bearer only-for-this-test"}
 http = over_http.InferenceServerClient("localhost:8000")
 grpc = over_grpc.InferenceServerClient("localhost:8001")
 for client in (http, grpc):
@@ -107,6 +109,69 @@ def test_tritonclient_s_other_calls_are_answered_too(
     tritonclient: str, service: Process, tmp_path: Path
 ) -> None:
     assert run(EVERY_OTHER_CALL, [tritonclient, "-"], service, tmp_path).endswith("done\n")
+
+
+SHARED_MEMORY = """
+import secrets
+import numpy as np
+import tritonclient.grpc as over_grpc
+import tritonclient.http as over_http
+import tritonclient.utils.shared_memory as shm
+
+picture = np.random.default_rng(0).integers(0, 255, (1, 40, 60, 3), np.uint8)
+file = open("photo.jpg", "rb").read()
+packed = np.array([len(file).to_bytes(4, "little") + file], np.object_)
+name = "depth_" + secrets.token_hex(4)
+region = shm.create_shared_memory_region("own", name, 4_000_000)
+try:
+    for module, address in ((over_http, "localhost:8000"), (over_grpc, "localhost:8001")):
+        client = module.InferenceServerClient(address)
+        client.unregister_system_shared_memory()
+        client.register_system_shared_memory("own", name, 3_900_000, offset=1000)
+        named = {"as_json": True} if module is over_grpc else {}
+        status = client.get_system_shared_memory_status("own", **named)
+        [told] = status["regions"].values() if named else status
+        assert (told["name"], told["key"], int(told["offset"])) == ("own", name, 1000), told
+        for tensor, datatype, shape, data in (
+            ("rgb_uint8", "UINT8", [1, 40, 60, 3], picture),
+            ("image", "BYTES", [1], packed),
+        ):
+            sent = module.InferInput(tensor, shape, datatype)
+            if datatype == "BYTES":
+                sent.set_data_from_numpy(np.array([file], np.object_))
+            else:
+                sent.set_data_from_numpy(picture)
+            expected = client.infer("student", [sent], parameters={"size": "model"}).as_numpy("depth")
+            shm.set_shared_memory_region(region, [data], offset=1000 + 16)
+            size = len(packed.item()) if datatype == "BYTES" else picture.nbytes
+            shared = module.InferInput(tensor, shape, datatype)
+            shared.set_shared_memory("own", size, offset=16)
+            output = module.InferRequestedOutput("depth")
+            output.set_shared_memory("own", expected.nbytes, offset=1_000_000)
+            asked = {"outputs": [output], "parameters": {"size": "model"}}
+            answer = client.infer("student", [shared], **asked)
+            told = answer.get_output("depth")
+            assert list(told.shape if named else told["shape"]) == list(expected.shape)
+            written = shm.get_contents_as_numpy(region, np.float32, expected.shape, offset=1000 + 1_000_000)
+            np.testing.assert_array_equal(written, expected)
+            shared.set_shared_memory("own", size, offset=3_900_000)
+            try:
+                client.infer("student", [shared], **asked)
+            except module.InferenceServerException as error:
+                assert "no part of region 'own'" in error.message(), error
+            else:
+                raise AssertionError("a place beyond the region was read")
+        client.unregister_system_shared_memory("own")
+finally:
+    shm.destroy_shared_memory_region(region)
+print("done")
+"""
+
+
+def test_tritonclient_s_shared_memory_holds_images_and_depth_over_both_transports(
+    tritonclient: str, service: Process, tmp_path: Path
+) -> None:
+    assert run(SHARED_MEMORY, [tritonclient, "-"], service, tmp_path).endswith("done\n")
 
 
 @pytest.mark.parametrize("block", blocks_for("perf_analyzer"))

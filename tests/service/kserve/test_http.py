@@ -7,9 +7,11 @@ import httpx
 import numpy as np
 import pytest
 
-from service.request import FieldOfView, Format
+from service.contract.request import FieldOfView, Format
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.kserve.flat import FlatEngine
 from tests.service.kserve.wire import INFER, PHOTO, encoded, packed, pixels, unpacked
+from tests.service.opened import http_client, make_frontend
 
 FLOAT_ANSWER = [7.0] * 6
 
@@ -171,20 +173,24 @@ async def test_colours_from_0_to_1_become_the_bytes_that_they_came_from(
 
 
 async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: FlatEngine) -> None:
-    parameters = {"size": "model", "priority": 1, "fov_deg": 90, "camera_height_m": 1.5, "sequence_id": 4}
+    parameters = {"size": "model", "priority": 9, "fov_deg": 90, "camera_height_m": 1.5, "sequence_id": 4}
     answer = await client.post("/v2/models/echo/versions/1/infer", json=encoded(PHOTO, parameters=parameters))
     assert answer.json()["outputs"][0]["shape"] == [1, 1, 1]
     (request,) = engine.requests
     assert (request.model, request.version, request.format) == ("echo", "1", Format.FLOAT32)
-    assert (request.size, request.priority, request.door) == ("model", 4, "kserve_http")
+    assert (request.size, request.priority, request.transport) == ("model", -4, "kserve_http")
     assert request.lens == FieldOfView(horizontal_deg=90.0)
 
 
-async def test_priority_1_goes_first_and_what_is_beyond_the_levels_is_as_if_unsaid(
-    client: httpx.AsyncClient, engine: FlatEngine
+async def test_level_1_is_the_highest_priority_and_what_is_beyond_the_levels_is_as_if_unsaid(
+    engine: FlatEngine,
 ) -> None:
-    for priority in (1, 9, 0, 10, 5):
-        await client.post(INFER, json=encoded(PHOTO, parameters={"priority": priority}))
+    key = ApiKey(name="ann", digest=hash_key("right"), priority=4)
+    frontend = make_frontend(engine, Keyring([key]))
+    async with http_client(frontend) as client:
+        for priority in (1, 9, 0, 10, 5):
+            asked = encoded(PHOTO, parameters={"priority": priority})
+            await client.post(INFER, json=asked, headers={"x-api-key": "right"})
     assert [request.priority for request in engine.requests] == [4, -4, 0, 0, 0]
 
 
@@ -210,3 +216,29 @@ async def test_a_packed_body_is_unpacked(client: httpx.AsyncClient, encoding: st
     body = pack(json.dumps(encoded(PHOTO)).encode())
     answer = await client.post(INFER, content=body, headers={"content-encoding": encoding})
     assert answer.json()["outputs"][0]["data"] == FLOAT_ANSWER
+
+
+async def test_null_is_as_good_as_absent(client: httpx.AsyncClient) -> None:
+    request = encoded(PHOTO, id=None, parameters=None, outputs=None)
+    request["inputs"][0]["parameters"] = None
+    answer = await client.post(INFER, json=request)
+    assert answer.status_code == 200, answer.text
+    request = pixels([1, 1, 1, 3], None)
+    request["inputs"][0] |= {"data": None, "parameters": {"binary_data_size": 3, "content_type": "np"}}
+    body, headers = packed(request | {"outputs": [{"name": "depth", "parameters": None}]}, b"\x05\x06\x07")
+    answer = await client.post(INFER, content=body, headers=headers)
+    assert answer.json()["outputs"][0]["data"] == [5.0]
+
+
+async def test_the_server_is_described_with_and_without_a_slash(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v2/")).json() == (await client.get("/v2")).json()
+
+
+async def test_an_unknown_model_is_named_as_triton_s_examples_expect(client: httpx.AsyncClient) -> None:
+    for answer in (
+        await client.get("/v2/models/nobody"),
+        await client.get("/v2/models/nobody/ready"),
+        await client.get("/v2/models/nobody/config"),
+    ):
+        assert answer.status_code == 404
+        assert "Request for unknown model" in answer.json()["error"]

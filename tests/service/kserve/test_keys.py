@@ -1,14 +1,12 @@
-from pathlib import Path
-
-from service.auth import ApiKey, Keyring, hash_key
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.kserve.flat import FlatEngine
 from tests.service.kserve.wire import INFER, PHOTO, encoded
-from tests.service.opened import http_client, make_doors
+from tests.service.opened import http_client, make_frontend
 
 
 async def test_a_key_is_asked_for_everywhere_but_at_the_probes(engine: FlatEngine) -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=1, burst=2)])
-    async with http_client(make_doors(engine, keyring)) as client:
+    async with http_client(make_frontend(engine, keyring)) as client:
         for path in ("/v2", "/v2/models/echo", "/v2/models/echo/ready", "/v2/models/stats"):
             answer = await client.get(path)
             assert answer.status_code == 401
@@ -26,7 +24,7 @@ ADMIN = {"authorization": "Bearer master"}
 async def test_only_the_admin_key_opens_the_repository(engine: FlatEngine) -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
     paths = ("/v2/repository/index", "/v2/repository/models/echo/load", "/v2/repository/models/echo/unload")
-    async with http_client(make_doors(engine, keyring), admin_key="master") as client:
+    async with http_client(make_frontend(engine, keyring), admin_key="master") as client:
         for path in paths:
             for key in ({}, {"authorization": "Bearer right"}):
                 assert (await client.post(path, headers=key)).status_code == 401
@@ -34,16 +32,13 @@ async def test_only_the_admin_key_opens_the_repository(engine: FlatEngine) -> No
         said = (await client.get("/v2", headers={"x-api-key": "right"})).json()
         assert "model_repository" in said["extensions"]
     assert engine.admin_calls == [("reload", "echo"), ("unload", "echo")]
-    async with http_client(make_doors(engine)) as client:
+    async with http_client(make_frontend(engine)) as client:
         assert [(await client.post(path, headers=ADMIN)).status_code for path in paths] == [404] * 3
 
 
-async def test_the_index_lists_what_is_served_and_what_was_unloaded(
-    engine: FlatEngine, tmp_path: Path
-) -> None:
-    for name in ("echo", "away"):
-        (tmp_path / f"{name}.safetensors").touch()
-    async with http_client(make_doors(engine, models=tmp_path), admin_key="master") as client:
+async def test_the_index_lists_what_is_served_and_what_was_unloaded(engine: FlatEngine) -> None:
+    engine.unloaded = ["echo", "away"]
+    async with http_client(make_frontend(engine), admin_key="master") as client:
         index = (await client.post("/v2/repository/index", headers=ADMIN)).json()
         assert index == [
             {"name": "echo", "version": "1", "state": "READY", "reason": ""},
@@ -54,7 +49,7 @@ async def test_the_index_lists_what_is_served_and_what_was_unloaded(
 
 
 async def test_files_and_configurations_are_not_taken_over_the_wire(engine: FlatEngine) -> None:
-    async with http_client(make_doors(engine), admin_key="master") as client:
+    async with http_client(make_frontend(engine), admin_key="master") as client:
         load, unload = (f"/v2/repository/models/echo/{what}" for what in ("load", "unload"))
         for path, body, status in (
             (load, {"parameters": {"config": "{}"}}, 400),

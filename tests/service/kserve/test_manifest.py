@@ -7,7 +7,7 @@ import yaml
 
 from service.settings import Settings
 from tests.service.kserve.flat import FlatEngine
-from tests.service.opened import http_client, make_doors
+from tests.service.opened import http_client, make_frontend
 
 MANIFEST = Path(__file__).parents[3] / "docker" / "kserve" / "inferenceservice.yaml"
 OF_KSERVE = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"}
@@ -37,7 +37,7 @@ async def test_kserve_finds_its_container_the_ports_and_what_the_probes_ask(serv
     ports = [port["containerPort"] for port in container["ports"]]
     assert ports == [fields["http_port"].default, fields["grpc_port"].default]
     engine = FlatEngine()
-    async with http_client(make_doors(engine)) as client:
+    async with http_client(make_frontend(engine)) as client:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             asked = container[probe]["httpGet"]
             assert asked["port"] == ports[0]

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator
 
@@ -7,13 +8,13 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.auth import ApiKey, Keyring, hash_key
-from service.errors import InvalidImage, NotReady, Overloaded
+from service.contract.errors import InvalidImage, NotReady, Overloaded
 from service.rpc.pb import inference_pb2 as pb
 from service.rpc.pb.inference_pb2_grpc import GRPCInferenceServiceStub as Stub
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.kserve.flat import FlatEngine
 from tests.service.kserve.wire import PHOTO
-from tests.service.opened import grpc_channel, make_doors
+from tests.service.opened import grpc_channel, make_frontend
 
 Input = pb.ModelInferRequest.InferInputTensor
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
@@ -26,7 +27,7 @@ def engine() -> FlatEngine:
 
 @pytest.fixture
 async def stub(engine: FlatEngine) -> AsyncIterator[Stub]:
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         yield Stub(channel)
 
 
@@ -68,9 +69,10 @@ async def test_what_is_told_of_a_model_is_what_http_tells(stub: Stub) -> None:
         ("rgb_uint8", [-1, -1, -1, 3]),
         ("rgb_fp32", [-1, -1, -1, 3]),
     ]
-    assert metadata.properties["unit"] == "metre"
     config = (await stub.ModelConfig(pb.ModelConfigRequest(name="echo"))).config
     assert config.max_batch_size == 64
+    assert config.parameters["unit"].string_value == "metre"
+    assert {"height", "width", "min_depth", "max_depth"} < set(config.parameters)
     assert [each.data_type for each in config.input] == [pb.TYPE_STRING, pb.TYPE_UINT8, pb.TYPE_FP32]
     assert config.input[1].format == pb.ModelInput.FORMAT_NHWC
     for name in ("", "echo"):
@@ -83,7 +85,6 @@ async def test_what_is_told_of_a_model_is_what_http_tells(stub: Stub) -> None:
 
 async def test_an_unknown_model_is_not_found(stub: Stub) -> None:
     for call, request in (
-        (stub.ModelReady, pb.ModelReadyRequest(name="nobody")),
         (stub.ModelMetadata, pb.ModelMetadataRequest(name="nobody")),
         (stub.ModelConfig, pb.ModelConfigRequest(name="echo", version="9")),
         (stub.ModelStatistics, pb.ModelStatisticsRequest(name="nobody")),
@@ -91,12 +92,57 @@ async def test_an_unknown_model_is_not_found(stub: Stub) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(request)
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        assert "Request for unknown model" in str(refused.value.details())  # Triton's examples look for it
+    for asked in (pb.ModelReadyRequest(name="nobody"), pb.ModelReadyRequest(name="echo", version="9")):
+        assert not (await stub.ModelReady(asked)).ready
+
+
+async def test_metadata_can_be_read_by_mlserver_and_kserve_whose_field_6_are_of_different_types(
+    stub: Stub,
+) -> None:
+    metadata = await stub.ModelMetadata(pb.ModelMetadataRequest(name="echo"))
+    assert {descriptor.number for descriptor, _ in metadata.ListFields()} == {1, 2, 3, 4, 5}
+
+
+async def test_hints_of_other_clients_that_carry_nothing_are_passed_over(stub: Stub) -> None:
+    request = raw(PHOTO)
+    request.inputs[0].parameters["binary_data_size"].int64_param = 4 + len(PHOTO)  # KServe's client
+    request.parameters["content_type"].string_param = "np"  # MLServer's
+    for codec in ("raw", "base64"):
+        request.inputs[0].parameters["content_type"].string_param = codec
+        assert numbers(await stub.ModelInfer(request)) == [7.0] * 6
+    packed = raw(base64.b64encode(PHOTO))
+    packed.inputs[0].parameters["content_type"].string_param = "base64"
+    assert numbers(await stub.ModelInfer(packed)) == [7.0] * 6
+    pixels = typed("rgb_uint8", "UINT8", [1, 1, 1, 3], uint_contents=[3, 4, 5])
+    pixels.inputs[0].parameters["content_type"].string_param = "np"
+    assert (await stub.ModelInfer(pixels)).model_name == "echo"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("shared_memory_region", "a"), ("content_type", "pd"), ("classification", "1")],
+)
+async def test_what_an_input_s_parameters_ask_for_is_never_dropped_unsaid(
+    stub: Stub, name: str, value: str
+) -> None:
+    request = raw(PHOTO)
+    request.inputs[0].parameters[name].string_param = value
+    refused = await refusal(stub, request)
+    assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert name in str(refused.details())
+
+
+async def test_an_overload_tells_grpc_s_own_retries_how_long_to_wait(stub: Stub, engine: FlatEngine) -> None:
+    engine.error = Overloaded("full", retry_after_s=1.5)
+    refused = await refusal(stub, raw(PHOTO))
+    assert dict(refused.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "1500"
 
 
 async def test_tensors_beyond_what_may_be_held_at_once_are_refused(engine: FlatEngine) -> None:
     engine.gate.clear()
-    doors = make_doors(engine, max_bodies_bytes=150)
-    async with grpc_channel(doors) as channel, asyncio.timeout(30):
+    frontend = make_frontend(engine, max_bodies_bytes=400)
+    async with grpc_channel(frontend) as channel, asyncio.timeout(30):
         stub = Stub(channel)
         first = stub.ModelInfer(raw(bytes(100)))
         await engine.until_in_flight(1)
@@ -104,7 +150,7 @@ async def test_tensors_beyond_what_may_be_held_at_once_are_refused(engine: FlatE
         engine.gate.set()
         await first
     assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert doors.budget.held_bytes == 0
+    assert frontend.budget.held_bytes == 0
 
 
 async def test_raw_contents_are_answered_raw(stub: Stub) -> None:
@@ -113,7 +159,7 @@ async def test_raw_contents_are_answered_raw(stub: Stub) -> None:
     (output,) = answer.outputs
     assert (output.name, output.datatype, list(output.shape)) == ("depth", "FP32", [2, 2, 3])
     assert output.parameters["unit"].string_param == "metre"
-    assert output.parameters["maximum"].double_param == 9.0
+    assert output.parameters["maximum"].string_param == "9.0"  # what the stubs of all servers can read
     assert numbers(answer) == [5.0] * 6 + [9.0] * 6
 
 
@@ -142,7 +188,7 @@ async def test_depth_comes_typed_where_it_is_asked_for_so(stub: Stub) -> None:
 
 async def test_more_numbers_than_may_come_typed_are_refused_with_the_way_out() -> None:
     output = Output(name="depth", parameters={"binary_data": pb.InferParameter(bool_param=False)})
-    async with grpc_channel(make_doors(FlatEngine(), json_max_pixels=5)) as channel:
+    async with grpc_channel(make_frontend(FlatEngine(), json_max_pixels=5)) as channel:
         stub = Stub(channel)
         with pytest.raises(grpc.aio.AioRpcError, match="6 numbers are more than the 5 allowed") as refused:
             await stub.ModelInfer(raw(PHOTO, outputs=[output]))
@@ -153,7 +199,7 @@ async def test_more_numbers_than_may_come_typed_are_refused_with_the_way_out() -
 async def test_parameters_and_the_call_s_deadline_reach_the_engine(stub: Stub, engine: FlatEngine) -> None:
     parameters = {
         "size": pb.InferParameter(string_param="model"),
-        "priority": pb.InferParameter(uint64_param=2),
+        "priority": pb.InferParameter(uint64_param=8),
         "fov_deg": pb.InferParameter(double_param=90.0),
         "sequence_start": pb.InferParameter(bool_param=True),
     }
@@ -161,7 +207,7 @@ async def test_parameters_and_the_call_s_deadline_reach_the_engine(stub: Stub, e
     await stub.ModelInfer(raw(PHOTO, parameters=parameters), timeout=5)
     answered_s = time.monotonic()
     (request,) = engine.requests
-    assert (request.size, request.priority, request.door) == ("model", 3, "kserve_grpc")
+    assert (request.size, request.priority, request.transport) == ("model", -3, "kserve_grpc")
     assert asked_s + 4.9 < (request.deadline_s or 0) < answered_s + 5.1  # gRPC rounds up what it sends
 
 
@@ -233,8 +279,8 @@ async def test_a_request_that_fails_is_told_under_its_id_and_ends_no_stream(
 
 async def test_a_stream_is_bounded_and_leaving_it_cancels_what_runs(engine: FlatEngine) -> None:
     engine.gate.clear()
-    doors = make_doors(engine, max_stream_frames=3, max_streams=1)
-    async with grpc_channel(doors) as channel:
+    frontend = make_frontend(engine, max_stream_frames=3, max_streams=1)
+    async with grpc_channel(frontend) as channel:
         call = Stub(channel).ModelStreamInfer()
         for number in range(5):
             await call.write(raw(PHOTO, id=str(number)))
@@ -252,10 +298,10 @@ async def test_a_stream_is_bounded_and_leaving_it_cancels_what_runs(engine: Flat
 # Keys and health
 
 
-async def test_keys_are_asked_for_as_at_every_door(engine: FlatEngine) -> None:
+async def test_keys_are_asked_for_as_at_every_transport(engine: FlatEngine) -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
     ours, admins = (("authorization", "Bearer right"),), (("authorization", "Bearer master"),)
-    async with grpc_channel(make_doors(engine, keyring), admin_key="master") as channel:
+    async with grpc_channel(make_frontend(engine, keyring), admin_key="master") as channel:
         stub = Stub(channel)
         load = pb.RepositoryModelLoadRequest(model_name="echo")
         unload = pb.RepositoryModelUnloadRequest(model_name="echo")
@@ -290,7 +336,7 @@ async def test_without_an_admin_key_nobody_opens_the_repository(stub: Stub) -> N
 
 
 async def test_the_service_is_known_to_health_checks(engine: FlatEngine) -> None:
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         asked = health_pb2.HealthCheckRequest(service="inference.GRPCInferenceService")
         answer = await health_pb2_grpc.HealthStub(channel).Check(asked)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -45,7 +45,8 @@ def predict(checkpoint: Path, tmp_path: Path) -> Predict:
 
     def run(*arguments: str | Path, checkpoint: Path = checkpoint) -> None:
         given = [str(argument) for argument in arguments]
-        usual = ["--backend", "torch", "--device", "cpu", "--precision", "float32"]
+        options = {"--backend": "torch", "--device": "cpu", "--precision": "float32"}
+        usual = [word for pair in options.items() if pair[0] not in given for word in pair]
         main([*usual, "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), *given])
 
     return run

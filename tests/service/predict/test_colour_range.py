@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from service.contract.request import Colour
 from service.predict.colour_range import ColourRange
-from service.request import Colour
 
 
 def flat(depth: float) -> np.ndarray:

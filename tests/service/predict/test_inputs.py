@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InvalidArgument
+from service.contract.errors import InvalidArgument
 from service.predict.inputs import find_inputs
 
 

@@ -68,6 +68,16 @@ def test_one_that_cannot_be_read_is_named_with_its_reason_and_the_others_are_wri
     assert f"{folder / '2.png'}: the bytes are no image that we read" in said.err
 
 
+def test_a_photograph_that_is_odd_is_named_and_written(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((110, 150), 4000, np.uint16)).save(tmp_path / "deep.png")
+    predict(tmp_path / "deep.png", "--formats", "npy", "--json")
+    said = capsys.readouterr()
+    assert "multiply its values by 16" in json.loads(said.out)["notice"]
+    assert f"{tmp_path / 'deep.png'}: this 16-bit grey image" in said.err
+
+
 def test_a_summary_says_how_each_file_is_read(
     predict: Predict, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +90,7 @@ def test_a_summary_says_how_each_file_is_read(
         "width": 150,
         "unit": "metre",
         "scale_source": "checkpoint",
-        "scale": 2.0,
+        "network_scale": 2.0,
         "minimum": float(depth.min()),
         "maximum": float(depth.max()),
         "files": {
@@ -105,7 +115,7 @@ def test_a_known_distance_makes_relative_depth_metric(
     depth = np.load(tmp_path / "out" / "1_depth.npy")
     assert np.median(depth[53:58, 73:78]) == pytest.approx(12.5, rel=1e-5)
     ratio = depth / predicted(relative_checkpoint, picture(1, 110))
-    np.testing.assert_allclose(ratio, record["scale"], rtol=1e-4)
+    np.testing.assert_allclose(ratio, record["network_scale"], rtol=1e-4)
 
 
 def test_relative_depth_is_not_called_metres(
@@ -113,7 +123,7 @@ def test_relative_depth_is_not_called_metres(
 ) -> None:
     predict(folder / "1.png", "--json", checkpoint=relative_checkpoint)
     (record,) = records(capsys)
-    assert (record["unit"], record["scale_source"], record["scale"]) == ("relative", "none", 1.0)
+    assert (record["unit"], record["scale_source"], record["network_scale"]) == ("relative", "none", 1.0)
 
 
 def test_a_point_cloud_has_the_photograph_s_colours_at_its_depth(
@@ -158,15 +168,15 @@ def test_a_photograph_is_never_replaced_by_what_is_made_of_it(predict: Predict, 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--formats", "ply"], "a point cloud needs a lens"),
-        (["--camera-height-m", "1.5"], "a camera height needs a lens"),
         (
             ["--fov-deg", "70", "--intrinsics", "1", "1", "1", "1"],
-            "--intrinsics and --fov-deg were both given",
+            "fov_deg and intrinsics are given; expected one of them",
         ),
-        (["--fov-deg", "200"], "the horizontal field of view is 200"),
+        (["--fov-deg", "200"], "fov_deg is '200.0'; expected a number from 0.1 to 179"),
         (["--color-map", "pink"], "--color-map is 'pink'; expected one of gray"),
-        (["--smoothing", "1"], "--smoothing is 1.0"),
+        (["--steadiness", "1.1"], "--steadiness is 1.1"),
+        (["--smoothing", "0.8"], "--smoothing is gone; expected --steadiness"),
+        (["--poses", "poses.txt"], "--poses are those of one video; 0 videos"),
         (["--near", "5", "--far", "2"], "expected near below far"),
         (["--device", "cuda:99"], "device is 'cuda:99'; this machine has"),
     ],
@@ -175,7 +185,7 @@ def test_options_that_mean_nothing_are_refused_before_anything_is_read(
     predict: Predict, folder: Path, tmp_path: Path, options: list[str], problem: str
 ) -> None:
     with pytest.raises(SystemExit, match=problem):
-        predict(folder, *(["--device", "cpu", *options]))
+        predict(folder, *options)
     assert not (tmp_path / "out").exists()
 
 
@@ -184,3 +194,60 @@ def test_a_missing_checkpoint_is_named(predict: Predict, folder: Path, tmp_path:
         SystemExit, match=r"no checkpoint lies at .*none\.safetensors; expected one there, or --checkpoint"
     ):
         predict(folder, checkpoint=tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--formats", "ply"], "a point cloud needs a lens"),
+        (["--camera-height-m", "1.5"], "the ground needs a lens"),
+    ],
+)
+def test_a_photograph_without_a_lens_is_named_where_one_is_needed(
+    predict: Predict, folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    """A photograph may bring its lens in its EXIF, so that nobody knows before it is read."""
+    with pytest.raises(SystemExit):
+        predict(folder, *options)
+    assert problem in capsys.readouterr().err
+
+
+def test_a_sparse_depth_image_beside_a_photograph_makes_its_depth_metric(
+    predict: Predict,
+    relative_checkpoint: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = predicted(relative_checkpoint, picture(1, 110))
+    steps = np.zeros(plain.shape, np.uint16)
+    steps[::10, ::10] = np.rint(plain[::10, ::10] * 3 * 1000)
+    (tmp_path / "sparse").mkdir()
+    Image.fromarray(steps).save(tmp_path / "sparse" / "1.png")
+    options = ("--formats", "npy", "--json", "--sparse-depth-steps-per-metre", "1000", "--sparse-depth")
+    predict(folder / "1.png", *options, tmp_path / "sparse", checkpoint=relative_checkpoint)
+    (record,) = records(capsys)
+    assert (record["unit"], record["scale_source"]) == ("metre", "known-points")
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "1_depth.npy"), plain * 3, rtol=0.02)
+
+
+def test_depth_of_a_camera_that_distorts_can_be_of_the_raw_picture(
+    predict: Predict, folder: Path, tmp_path: Path
+) -> None:
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text(
+        "front:\n  image_width: 150\n  image_height: 90\n"
+        "  camera_matrix: {rows: 3, cols: 3, data: [100, 0, 75, 0, 100, 45, 0, 0, 1]}\n"
+        "  distortion_model: plumb_bob\n"
+        "  distortion_coefficients: {rows: 1, cols: 5, data: [-0.3, 0.05, 0, 0, 0]}\n"
+    )
+    camera = ("--cameras", cameras, "--camera", "front", "--overwrite")
+    found = {}
+    for rectify in ("yes", "no"):
+        predict(folder / "0.png", *camera, "--rectify", rectify, "--formats", "npy", "png16")
+        found[rectify] = np.load(tmp_path / "out" / "0_depth.npy")
+        assert Image.open(tmp_path / "out" / "0_depth.png").info["rectified"] == rectify
+    both = np.isfinite(found["yes"]) & np.isfinite(found["no"])
+    assert np.abs(found["yes"] / found["no"] - 1)[both].max() > 0.01
+    with pytest.raises(SystemExit, match="of the rectified picture"):
+        predict(folder / "0.png", *camera, "--formats", "ply", "--rectify", "no")

@@ -10,6 +10,7 @@ import pytest
 from model.predictor import Predictor
 from service.predict.video_file import VideoReader, VideoWriter
 from service.predict.videos import panel_size
+from tests.model.films import MATRICES, corners, film
 from tests.service.predict.conftest import Predict, picture
 
 RATE = Fraction(25)
@@ -71,7 +72,7 @@ def test_the_nearest_is_the_brightest_in_given_colours(predict: Predict, video: 
 def test_unsmoothed_frames_are_the_predictor_s(
     predict: Predict, checkpoint: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    predict(video, "--formats", "npy", "color", "--smoothing", "0", "--json")
+    predict(video, "--formats", "npy", "color", "--steadiness", "0", "--json")
     expected = Predictor.from_checkpoint(checkpoint).predict(read_video(video))
     frames = tmp_path / "out" / "drive_frames"
     depths = [np.load(frames / f"{index:06}_depth.npy") for index in range(11)]
@@ -86,12 +87,29 @@ def test_unsmoothed_frames_are_the_predictor_s(
 def test_a_known_distance_holds_for_the_first_frame_and_its_scale_for_all(
     predict: Predict, relative_checkpoint: Path, video: Path, tmp_path: Path
 ) -> None:
-    options = ("--formats", "npy", "--smoothing", "0", "--known-distance", "80", "48", "7")
+    options = ("--formats", "npy", "--steadiness", "0", "--known-distance", "80", "48", "7")
     predict(video, *options, checkpoint=relative_checkpoint)
     expected = np.stack(Predictor.from_checkpoint(relative_checkpoint).predict(read_video(video)))
     depths = np.stack([np.load(path) for path in sorted((tmp_path / "out" / "drive_frames").iterdir())])
     assert np.median(depths[0, 46:51, 78:83]) == pytest.approx(7, rel=1e-5)
     np.testing.assert_allclose(depths / expected, depths[0, 0, 0] / expected[0, 0, 0], rtol=1e-4)
+
+
+def test_poses_are_read_a_line_a_frame_and_there_are_as_many_as_frames(
+    predict: Predict, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poses, still = tmp_path / "poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n"
+    poses.write_text(still * 11)
+    options = ("--fov-deg", "70", "--overwrite", "--poses", str(poses))
+    predict(video, *options)
+    for count in (10, 12):
+        poses.write_text(still * count)
+        with pytest.raises(SystemExit):
+            predict(video, *options)
+        assert f"--poses has {count} lines" in capsys.readouterr().err
+    poses.write_text(still + "1 0 0 here\n")
+    with pytest.raises(SystemExit, match=r"poses\.txt, line 2: could not convert"):
+        predict(video, *options)
 
 
 def test_a_video_cut_short_is_reported_and_leaves_no_half_a_file(
@@ -115,3 +133,17 @@ def test_a_video_that_another_run_wrote_is_in_the_way(predict: Predict, video: P
     with pytest.raises(SystemExit, match=r"drive_side_by_side\.mp4 exists"):
         predict(video)
     predict(video, "--overwrite")
+
+
+def test_a_mirrored_video_is_read_as_a_player_shows_it_and_what_was_done_is_said(
+    predict: Predict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wide(stream) -> None:
+        stream.sample_aspect_ratio = Fraction(3, 2)
+
+    path = film(tmp_path / "phone.3gp", [corners(96, 160)] * 3, matrix=MATRICES["mirrored"], set_up=wide)
+    predict(path)
+    shown = read_video(tmp_path / "out" / "phone_side_by_side.mp4")[0][:, :240]
+    assert shown.shape == (96, 240, 3)
+    assert np.abs(shown.astype(int) - np.fliplr(corners(96, 240))).mean() < 30
+    assert "phone.3gp has pixels 1.5 times as wide as high" in caplog.text

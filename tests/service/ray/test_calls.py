@@ -14,15 +14,15 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'vfm-depth[
 
 from ray.serve.grpc_util import RayServegRPCContext
 
-from service.auth import ApiKey, Keyring, hash_key
-from service.doors import Doors
-from service.errors import Overloaded
+from service.contract.errors import Overloaded
 from service.ray.calls import SERVICES, RayCalls, RefusedError
 from service.ray.replica import Replica
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb import inference_pb2 as inference_pb
+from service.transports.auth import ApiKey, Keyring, hash_key
+from service.transports.frontend import Frontend
 from tests.service.echo import EchoEngine
-from tests.service.opened import make_doors
+from tests.service.opened import make_frontend
 
 INFERENCE = "/inference.GRPCInferenceService"
 PREDICT, STREAM = "/depth.v1.Depth/Predict", "/depth.v1.Depth/Stream"
@@ -40,8 +40,8 @@ def context(**metadata: str) -> RayServegRPCContext:
     )
 
 
-def answering(doors: Doors) -> RayCalls:
-    return RayCalls(doors, version="1")
+def answering(frontend: Frontend) -> RayCalls:
+    return RayCalls(frontend, version="1")
 
 
 async def messages(*frames: int) -> AsyncIterator[pb.StreamRequest]:
@@ -50,9 +50,9 @@ async def messages(*frames: int) -> AsyncIterator[pb.StreamRequest]:
         yield pb.StreamRequest(frame=pb.Frame(id=frame, image=b"photo"))
 
 
-async def test_a_call_is_answered_by_the_doors_own_servicer() -> None:
+async def test_a_call_is_answered_by_the_transports_own_servicer() -> None:
     engine, told = EchoEngine(), context(x_request_id="mine")
-    answer = await answering(make_doors(engine)).unary(PREDICT, pb.PredictRequest(image=b"photo"), told)
+    answer = await answering(make_frontend(engine)).unary(PREDICT, pb.PredictRequest(image=b"photo"), told)
     assert answer.data == b"photo|png16|input"
     assert engine.requests[0].request_id == "mine"
     assert ("x-request-id", "mine") in told.trailing_metadata()
@@ -62,7 +62,7 @@ async def test_a_call_is_answered_by_the_doors_own_servicer() -> None:
 async def test_a_refusal_keeps_the_details_that_clients_act_on() -> None:
     engine, told = EchoEngine(), context(x_request_id="mine")
     engine.error = Overloaded("too much is waiting", retry_after_s=2.5)
-    answer = await answering(make_doors(engine)).unary(PREDICT, pb.PredictRequest(image=b"photo"), told)
+    answer = await answering(make_frontend(engine)).unary(PREDICT, pb.PredictRequest(image=b"photo"), told)
     assert answer.SerializeToString() == b""
     assert (told.code(), told.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "too much is waiting")
     trailing = dict(told.trailing_metadata())
@@ -75,9 +75,9 @@ async def test_a_refusal_keeps_the_details_that_clients_act_on() -> None:
     }
 
 
-async def test_a_call_needs_a_key_where_the_door_does() -> None:
+async def test_a_call_needs_a_key_where_the_transport_does() -> None:
     engine = EchoEngine()
-    calls = answering(make_doors(engine, Keyring([ApiKey(name="alice", digest=hash_key("secret"))])))
+    calls = answering(make_frontend(engine, Keyring([ApiKey(name="alice", digest=hash_key("secret"))])))
     without, wanted = context(), context(x_api_key="secret")
     await calls.unary(PREDICT, pb.PredictRequest(image=b"photo"), without)
     assert without.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -87,7 +87,7 @@ async def test_a_call_needs_a_key_where_the_door_does() -> None:
 
 
 async def test_frames_are_answered_in_their_order() -> None:
-    calls = answering(make_doors(EchoEngine()))
+    calls = answering(make_frontend(EchoEngine()))
     answers = [answer async for answer in calls.stream(STREAM, messages(3, 1, 2), context())]
     assert [answer.frame_id for answer in answers] == [3, 1, 2]
 
@@ -99,15 +99,15 @@ async def test_a_refused_stream_says_its_status() -> None:
 
     told = context()
     with pytest.raises(RefusedError, match="without its config"):
-        async for _ in answering(make_doors(EchoEngine())).stream(STREAM, nothing(), told):
+        async for _ in answering(make_frontend(EchoEngine())).stream(STREAM, nothing(), told):
             pass
     assert told.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_slow_reader_holds_the_stream_back() -> None:
     engine = EchoEngine()
-    doors = make_doors(engine, max_stream_frames=2)
-    answers = answering(doors).stream(STREAM, messages(*range(50)), context())
+    frontend = make_frontend(engine, max_stream_frames=2)
+    answers = answering(frontend).stream(STREAM, messages(*range(50)), context())
     assert (await anext(answers)).frame_id == 0
     for _ in range(200):  # turns of the loop, in which nobody reads
         await asyncio.sleep(0)
@@ -116,18 +116,18 @@ async def test_a_slow_reader_holds_the_stream_back() -> None:
 
 
 async def test_a_reader_who_leaves_ends_the_stream() -> None:
-    doors = make_doors(EchoEngine())
-    answers: Any = answering(doors).stream(STREAM, messages(*range(50)), context())
+    frontend = make_frontend(EchoEngine())
+    answers: Any = answering(frontend).stream(STREAM, messages(*range(50)), context())
     await anext(answers)
-    assert len(doors.streams) == 1
+    assert len(frontend.streams) == 1
     await answers.aclose()
-    assert len(doors.streams) == 0
+    assert len(frontend.streams) == 0
 
 
 async def test_the_open_inference_protocol_is_answered_too() -> None:
-    calls = answering(make_doors(EchoEngine(), Keyring([ApiKey(name="alice", digest=hash_key("secret"))])))
+    calls = answering(make_frontend(EchoEngine(), Keyring([ApiKey(name="alice", digest=hash_key("secret"))])))
     told = context()
-    # Probes need no key, as on the gRPC door.
+    # Probes need no key, as on the gRPC transport.
     ready = await calls.unary(f"{INFERENCE}/ServerReady", inference_pb.ServerReadyRequest(), told)
     assert ready.ready
     assert not told.code()

@@ -1,15 +1,16 @@
 import pytest
 
-from service.auth import ApiKey, Keyring, hash_key
-from service.errors import UnknownModel
+from service.contract.errors import UnknownModel
+from service.lifespan import serve
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.echo import EchoEngine
-from tests.service.opened import http_client, make_doors
+from tests.service.opened import http_client, make_frontend, settings
 
 ADMIN = {"authorization": "Bearer master"}
 
 
 async def test_without_an_admin_key_there_are_no_admin_calls() -> None:
-    async with http_client(make_doors(EchoEngine())) as client:
+    async with http_client(make_frontend(EchoEngine())) as client:
         assert (await client.post("/admin/reload", headers=ADMIN)).status_code == 404
 
 
@@ -17,7 +18,7 @@ async def test_without_an_admin_key_there_are_no_admin_calls() -> None:
 async def test_another_key_does_not_open_them(headers: dict[str, str]) -> None:
     engine = EchoEngine()
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("user"))])
-    async with http_client(make_doors(engine, keyring), admin_key="master") as client:
+    async with http_client(make_frontend(engine, keyring), admin_key="master") as client:
         assert (await client.post("/admin/reload", headers=headers)).status_code == 401
         assert (await client.post("/admin/models/x/unload", headers=headers)).status_code == 401
     assert engine.admin_calls == []
@@ -26,7 +27,7 @@ async def test_another_key_does_not_open_them(headers: dict[str, str]) -> None:
 async def test_the_admin_key_opens_them_and_nothing_else() -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("user"))])
     engine = EchoEngine()
-    async with http_client(make_doors(engine, keyring), admin_key="master") as client:
+    async with http_client(make_frontend(engine, keyring), admin_key="master") as client:
         for path in (
             "/admin/reload",
             "/admin/models/a/load",
@@ -43,6 +44,11 @@ async def test_a_model_that_is_not_there_is_told_like_any_other_error() -> None:
         async def unload(self, name: str) -> None:
             raise UnknownModel(f"there is no model {name!r}")
 
-    async with http_client(make_doors(Empty()), admin_key="master") as client:
+    async with http_client(make_frontend(Empty()), admin_key="master") as client:
         response = await client.post("/admin/models/x/unload", headers=ADMIN)
     assert (response.status_code, response.json()["error"]["code"]) == (404, "unknown_model")
+
+
+async def test_no_service_starts_with_an_admin_key_that_could_be_guessed() -> None:
+    with pytest.raises(ValueError, match="has 15 characters; expected at least 16 in DEPTH_ADMIN_KEY"):
+        await serve(settings(admin_key="x" * 15), EchoEngine)

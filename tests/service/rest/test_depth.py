@@ -6,16 +6,16 @@ from email.message import Message
 import httpx
 import pytest
 
-from service.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded, UnknownModel
-from service.request import CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance
+from service.contract.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded, UnknownModel
+from service.contract.request import CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance
 from tests.service.echo import EchoEngine
-from tests.service.opened import http_client, make_doors
+from tests.service.opened import http_client, make_frontend
 
 JPEG = {"content-type": "image/jpeg"}
 
 
 async def post(engine: EchoEngine, url: str = "/v1/depth", **request: object) -> httpx.Response:
-    async with http_client(make_doors(engine)) as client:
+    async with http_client(make_frontend(engine)) as client:
         return await client.post(url, **{"content": b"photo", "headers": JPEG, **request})
 
 
@@ -52,6 +52,11 @@ async def test_an_image_is_answered_with_its_map_and_all_that_is_needed_to_read_
         "x-depth-max": "2",
         "x-depth-invalid": "0",
         "x-depth-intrinsics": "none",
+        "x-depth-fy-per-height": "none",
+        "x-depth-uncertainty": "none",
+        "x-depth-rectified": "none",
+        "x-depth-fit": "none",
+        "x-depth-ground": "none",
         "x-depth-model": "echo",
         "x-depth-model-version": "1",
         "x-depth-batch-size": "1",
@@ -64,7 +69,7 @@ async def test_the_query_says_how_depth_is_wanted() -> None:
     request = await asked("format=npy&size=model&model=student&version=7&priority=-2")
     assert (request.format, request.size) == (Format.NPY, "model")
     assert (request.model, request.version, request.priority) == ("student", "7", -2)
-    assert request.door == "http"
+    assert request.transport == "http"
 
 
 async def test_a_lens_is_given_by_its_field_of_view_or_its_intrinsics() -> None:
@@ -104,9 +109,11 @@ async def test_a_preview_has_its_colours_and_range() -> None:
         ("fx_px=700", "incomplete"),
         ("fov_deg=90&fx_px=700&fy_px=700&cx_px=1&cy_px=1", "one of them"),
         ("known_x_px=1&known_y_px=1", "incomplete"),
-        ("camera_height_m=1.6", "lens"),
         ("camera_height_m=1.6&known_x_px=1&known_y_px=1&known_distance_m=1&fov_deg=90", "one of them"),
-        ("format=ply", "lens"),
+        ("camera=a&fov_deg=90", "one of them"),
+        ("known_points=1,2", "known_points[0]"),
+        ("known_points=1,2,3;4,5", "known_points[1]"),
+        ("format=ply&rectify=no", "rectify"),
         ("near=5&far=2", "near"),
     ],
 )
@@ -144,7 +151,7 @@ async def test_a_client_that_takes_nothing_that_is_written_here_is_told(accept: 
 
 async def test_a_form_brings_the_image_and_its_options() -> None:
     engine = EchoEngine()
-    async with http_client(make_doors(engine)) as client:
+    async with http_client(make_frontend(engine)) as client:
         response = await client.post(
             "/v1/depth?size=model", files={"image": ("p.jpg", b"photo", "image/jpeg")}, data={"format": "npy"}
         )
@@ -171,7 +178,7 @@ async def test_a_malformed_form_is_the_client_s_mistake(body: bytes, content_typ
 
 @pytest.mark.parametrize("images", [0, 2])
 async def test_a_form_for_one_image_brings_one(images: int) -> None:
-    async with http_client(make_doors(EchoEngine())) as client:
+    async with http_client(make_frontend(EchoEngine())) as client:
         response = await client.post(
             "/v1/depth", files=[("image", ("p", b"photo"))] * images or [("format", (None, "npy"))]
         )
@@ -179,7 +186,7 @@ async def test_a_form_for_one_image_brings_one(images: int) -> None:
     assert f"{images} images" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "video/mp4"])
+@pytest.mark.parametrize("content_type", ["application/xml", "text/plain", "video/mp4"])
 async def test_a_body_that_is_no_image_by_its_own_word_is_refused(content_type: str) -> None:
     response = await post(EchoEngine(), headers={"content-type": content_type})
     assert error_of(response) == (415, "unsupported_media_type")
@@ -207,7 +214,7 @@ async def test_the_client_s_deadline_reaches_the_engine() -> None:
 
 async def test_our_own_bound_is_stronger_than_a_patient_client() -> None:
     engine = EchoEngine()
-    async with http_client(make_doors(engine, request_timeout_s=2.0)) as client:
+    async with http_client(make_frontend(engine, request_timeout_s=2.0)) as client:
         asked_s = time.monotonic()
         for headers in ({}, {"x-request-deadline-ms": "1e9"}):
             await client.post("/v1/depth", content=b"photo", headers=headers)
@@ -275,7 +282,7 @@ def parts_of(response: httpx.Response) -> list[Message]:
 
 
 async def batch(engine: EchoEngine, *images: bytes, **chosen: object) -> httpx.Response:
-    async with http_client(make_doors(engine, **chosen)) as client:
+    async with http_client(make_frontend(engine, **chosen)) as client:
         files = [("image", (f"{place}.jpg", image, "image/jpeg")) for place, image in enumerate(images)]
         return await client.post("/v1/depth/batch?format=npy", files=files, data={"size": "model"})
 
@@ -305,12 +312,12 @@ async def test_the_images_of_a_batch_reach_the_engine_together() -> None:
 
 async def test_a_bad_image_has_its_error_and_harms_no_neighbour() -> None:
     class Picky(EchoEngine):
-        async def depth(self, request, adjust=None):
+        async def depth(self, request, turn=None):
             if request.image == b"bad":
                 raise InvalidImage("not an image")
             if request.image == b"odd":
                 raise RuntimeError("/secret/path")
-            return await super().depth(request, adjust)
+            return await super().depth(request, turn)
 
     response = await batch(Picky(), b"one", b"bad", b"odd", b"four")
     assert response.status_code == 200
@@ -331,7 +338,7 @@ async def test_a_batch_comes_as_a_form() -> None:
 
 
 async def test_an_unknown_path_and_a_wrong_method_are_errors_like_any_other() -> None:
-    async with http_client(make_doors(EchoEngine())) as client:
+    async with http_client(make_frontend(EchoEngine())) as client:
         assert error_of(await client.get("/v1/dept")) == (404, "not_found")
         wrong = await client.get("/v1/depth")
         assert error_of(wrong) == (405, "method_not_allowed")

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from service.errors import ServiceError
+from service.contract.errors import ServiceError
 from service.rest.errors import STATUS, answer_of
 
 
@@ -16,7 +16,7 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_and_no_other_has() -> N
 
 
 def test_requests_that_can_be_put_right_are_4xx_and_others_are_not() -> None:
-    from service.errors import Overloaded, RateLimited, RequestError
+    from service.contract.errors import Overloaded, RateLimited, RequestError
 
     for kind, status in STATUS.items():
         at_fault = issubclass(kind, RequestError | RateLimited | Overloaded)

@@ -7,6 +7,8 @@ import pytest
 
 from service.codec import COLOUR_MAPS
 from service.rest.playground import STATIC
+from tests.service.echo import EchoEngine
+from tests.service.opened import http_client, make_frontend
 
 
 def test_the_page_s_colours_are_the_service_s() -> None:
@@ -25,7 +27,7 @@ def test_the_page_asks_nothing_of_other_hosts() -> None:
         assert not addresses, path
 
 
-def test_every_file_that_the_page_imports_is_there() -> None:
+async def test_every_file_that_the_page_imports_is_served() -> None:
     named = re.findall(r'(?:src|href)="static/([^"]+)"', (STATIC / "index.html").read_text())
     scripts = [path.read_text() for path in STATIC.glob("*.js")]
     imported = [name for text in scripts for name in re.findall(r'(?:from|import\()\s*"\./([^"]+)"', text)]
@@ -33,11 +35,9 @@ def test_every_file_that_the_page_imports_is_there() -> None:
     assert named
     assert imported
     assert samples
-    assert not [
-        name
-        for name in [*named, *imported, *(f"samples/{name}" for name in samples)]
-        if not (STATIC / name).exists()
-    ]
+    async with http_client(make_frontend(EchoEngine())) as client:
+        for name in {*named, *imported, *(f"samples/{name}" for name in samples)}:
+            assert (await client.get(f"/static/{name}")).status_code == 200, name
 
 
 def test_the_page_works_behind_a_prefix() -> None:

@@ -6,14 +6,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from service.auth import ApiKey, Keyring, hash_key
-from service.errors import InvalidImage, NotReady, Overloaded, UnknownModel
-from service.request import CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance
+from service.contract.errors import InvalidImage, NotReady, Overloaded, UnknownModel
+from service.contract.request import CameraHeight, Colour, FieldOfView, Format, Intrinsics, KnownDistance
 from service.rpc.calls import Answering
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.echo import EchoEngine
-from tests.service.opened import grpc_channel, http_client, make_doors
+from tests.service.opened import grpc_channel, http_client, make_frontend
 
 PHOTO = pb.PredictRequest(image=b"photo")
 
@@ -21,7 +21,7 @@ PHOTO = pb.PredictRequest(image=b"photo")
 async def refusal(
     engine: EchoEngine, request: pb.PredictRequest = PHOTO, **call: object
 ) -> grpc.aio.AioRpcError:
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await DepthStub(channel).Predict(request, **call)
     return refused.value
@@ -40,7 +40,7 @@ def details_of(
 
 
 async def test_an_image_is_answered_with_its_map_and_all_that_is_needed_to_read_it() -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel:
+    async with grpc_channel(make_frontend(EchoEngine())) as channel:
         answer = await DepthStub(channel).Predict(PHOTO)
     assert answer.data == b"photo|png16|input"
     assert answer.format == pb.FORMAT_PNG16
@@ -68,15 +68,15 @@ class Gone:
 
 async def test_a_refusal_that_nobody_is_left_to_hear_is_no_error_of_ours() -> None:
     with pytest.raises(asyncio.CancelledError):
-        async with Answering(make_doors(EchoEngine()), Gone(), "Predict"):
+        async with Answering(make_frontend(EchoEngine()), Gone(), "Predict"):
             raise Overloaded("full", retry_after_s=1.0)
 
 
 async def test_images_beyond_what_may_be_held_at_once_are_refused() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    doors = make_doors(engine, max_bodies_bytes=150)
-    async with grpc_channel(doors) as channel, asyncio.timeout(30):
+    frontend = make_frontend(engine, max_bodies_bytes=250)
+    async with grpc_channel(frontend) as channel, asyncio.timeout(30):
         stub = DepthStub(channel)
         first = stub.Predict(pb.PredictRequest(image=bytes(100)))
         await engine.until_in_flight(1)
@@ -86,12 +86,12 @@ async def test_images_beyond_what_may_be_held_at_once_are_refused() -> None:
         await first
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details_of(refused.value)[1].retry_delay.seconds == 1
-    assert doors.budget.held_bytes == 0
+    assert frontend.budget.held_bytes == 0
 
 
-async def test_both_doors_answer_the_same_bytes_for_the_same_image() -> None:
-    doors = make_doors(EchoEngine())
-    async with grpc_channel(doors) as channel, http_client(doors) as client:
+async def test_both_transports_answer_the_same_bytes_for_the_same_image() -> None:
+    frontend = make_frontend(EchoEngine())
+    async with grpc_channel(frontend) as channel, http_client(frontend) as client:
         for wire in pb.Format.values():
             name = "png16" if wire == 0 else pb.Format.Name(wire).removeprefix("FORMAT_").lower()
             options = pb.Options(format=wire, lens=pb.Lens(horizontal_fov_deg=90))
@@ -112,11 +112,11 @@ async def test_the_options_reach_the_engine() -> None:
         lens=pb.Lens(intrinsics=pb.Lens.Intrinsics(fx_px=700, fy_px=701, cx_px=621, cy_px=187.5)),
         color=pb.Color(map="magma", far=80),
     )
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         await DepthStub(channel).Predict(pb.PredictRequest(image=b"photo", options=options))
     (request,) = engine.requests
     assert (request.model, request.version, request.priority) == ("student", "7", -2)
-    assert (request.format, request.size, request.door) == (Format.COLOR, "model", "grpc")
+    assert (request.format, request.size, request.transport) == (Format.COLOR, "model", "grpc")
     assert request.anchor == CameraHeight(height_m=1.65)
     assert request.lens == Intrinsics(fx_px=700.0, fy_px=701.0, cx_px=621.0, cy_px=187.5)
     assert request.colour == Colour(map="magma", far=80.0)
@@ -125,7 +125,7 @@ async def test_the_options_reach_the_engine() -> None:
 async def test_an_answer_says_the_intrinsics_of_its_map_where_a_lens_was_given() -> None:
     lens = pb.Lens.Intrinsics(fx_px=700.1, fy_px=701, cx_px=621, cy_px=187.5)
     options = pb.Options(lens=pb.Lens(intrinsics=lens))
-    async with grpc_channel(make_doors(EchoEngine())) as channel:
+    async with grpc_channel(make_frontend(EchoEngine())) as channel:
         plain = await DepthStub(channel).Predict(PHOTO)
         measured = await DepthStub(channel).Predict(pb.PredictRequest(image=b"photo", options=options))
     assert not plain.HasField("intrinsics")
@@ -136,7 +136,7 @@ async def test_a_known_distance_and_a_field_of_view_reach_the_engine_too() -> No
     engine = EchoEngine()
     known = pb.Anchor.KnownDistance(x_px=1, y_px=2, distance_m=3)
     options = pb.Options(anchor=pb.Anchor(known_distance=known), lens=pb.Lens(horizontal_fov_deg=90))
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         await DepthStub(channel).Predict(pb.PredictRequest(image=b"photo", options=options))
     assert engine.requests[0].anchor == KnownDistance(x_px=1.0, y_px=2.0, distance_m=3.0)
     assert engine.requests[0].lens == FieldOfView(horizontal_deg=90.0)
@@ -148,7 +148,8 @@ async def test_a_known_distance_and_a_field_of_view_reach_the_engine_too() -> No
         pb.PredictRequest(),
         pb.PredictRequest(image=b"photo", options=pb.Options(format=99)),
         pb.PredictRequest(image=b"photo", options=pb.Options(size=99)),
-        pb.PredictRequest(image=b"photo", options=pb.Options(format=pb.FORMAT_PLY)),
+        pb.PredictRequest(image=b"photo", options=pb.Options(format=pb.FORMAT_PLY, rectify="no")),
+        pb.PredictRequest(image=b"photo", options=pb.Options(rectify="perhaps")),
         pb.PredictRequest(image=b"photo", options=pb.Options(lens=pb.Lens(horizontal_fov_deg=-1))),
     ],
 )
@@ -198,7 +199,7 @@ async def test_the_unexpected_is_logged_and_answered_without_its_text(
 
 async def test_a_call_s_deadline_reaches_the_engine_and_ours_bounds_it() -> None:
     engine = EchoEngine()
-    async with grpc_channel(make_doors(engine, request_timeout_s=20.0)) as channel:
+    async with grpc_channel(make_frontend(engine, request_timeout_s=20.0)) as channel:
         for timeout, bound in ((5.0, 5.0), (None, 20.0), (100.0, 20.0)):
             asked_s = time.monotonic()
             await DepthStub(channel).Predict(PHOTO, timeout=timeout)
@@ -209,7 +210,7 @@ async def test_a_call_s_deadline_reaches_the_engine_and_ours_bounds_it() -> None
 async def test_a_cancelled_call_frees_its_place() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         call = DepthStub(channel).Predict(PHOTO)
         await engine.until_in_flight(1)
         call.cancel()
@@ -220,7 +221,7 @@ async def test_a_cancelled_call_frees_its_place() -> None:
 async def test_a_call_whose_deadline_passes_frees_its_place() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         call = DepthStub(channel).Predict(PHOTO, timeout=0.5)
         await engine.until_in_flight(1)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -233,8 +234,8 @@ async def test_a_call_whose_deadline_passes_frees_its_place() -> None:
 async def test_a_client_that_vanishes_frees_its_place() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    doors = make_doors(engine)
-    async with grpc_channel(doors) as channel:
+    frontend = make_frontend(engine)
+    async with grpc_channel(frontend) as channel:
         call = asyncio.ensure_future(DepthStub(channel).Predict(PHOTO))
         await engine.until_in_flight(1)
         await channel.close()
@@ -245,7 +246,7 @@ async def test_a_client_that_vanishes_frees_its_place() -> None:
 
 async def test_a_request_s_id_is_the_client_s_or_one_made_up() -> None:
     engine = EchoEngine()
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         call = DepthStub(channel).Predict(PHOTO, metadata=(("x-request-id", "order-7"),))
         assert (await call).request_id == "order-7"
         assert dict(await call.trailing_metadata())["x-request-id"] == "order-7"
@@ -254,8 +255,8 @@ async def test_a_request_s_id_is_the_client_s_or_one_made_up() -> None:
 
 async def test_a_photograph_of_many_megabytes_passes_and_one_beyond_the_bound_does_not() -> None:
     unbounded = (("grpc.max_receive_message_length", -1),)
-    doors = make_doors(EchoEngine(), max_body_bytes=10_000_000)
-    async with grpc_channel(doors, options=unbounded) as channel:
+    frontend = make_frontend(EchoEngine(), max_body_bytes=10_000_000)
+    async with grpc_channel(frontend, options=unbounded) as channel:
         stub = DepthStub(channel)
         answer = await stub.Predict(pb.PredictRequest(image=b"x" * 10_000_000))
         assert len(answer.data) > 10_000_000
@@ -266,7 +267,7 @@ async def test_a_photograph_of_many_megabytes_passes_and_one_beyond_the_bound_do
 
 async def test_without_a_valid_key_no_call_is_answered() -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=0.5, burst=2.0)])
-    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel:
+    async with grpc_channel(make_frontend(EchoEngine(), keyring)) as channel:
         stub = DepthStub(channel)
         for metadata in ((), (("authorization", "Bearer wrong"),), (("x-api-key", "wrong"),)):
             for call in (
@@ -281,9 +282,9 @@ async def test_without_a_valid_key_no_call_is_answered() -> None:
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_valid_key_opens_the_door_until_its_rate_is_spent() -> None:
+async def test_a_valid_key_opens_the_transport_until_its_rate_is_spent() -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"), images_per_s=0.5, burst=2.0)])
-    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel:
+    async with grpc_channel(make_frontend(EchoEngine(), keyring)) as channel:
         stub = DepthStub(channel)
         await stub.Predict(PHOTO, metadata=(("authorization", "Bearer right"),))
         await stub.Predict(PHOTO, metadata=(("x-api-key", "right"),))
@@ -295,7 +296,7 @@ async def test_a_valid_key_opens_the_door_until_its_rate_is_spent() -> None:
 
 
 async def test_the_models_are_listed() -> None:
-    async with grpc_channel(make_doors(EchoEngine())) as channel:
+    async with grpc_channel(make_frontend(EchoEngine())) as channel:
         (model,) = (await DepthStub(channel).ListModels(pb.ListModelsRequest())).models
     assert (model.name, model.version, model.state, model.default) == ("echo", "1", "ready", True)
     assert (model.height_px, model.width_px, model.unit) == (192, 640, pb.UNIT_METRE)
@@ -303,7 +304,7 @@ async def test_the_models_are_listed() -> None:
 
 async def test_a_line_is_logged_with_the_call(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    async with grpc_channel(make_doors(EchoEngine())) as channel:
+    async with grpc_channel(make_frontend(EchoEngine())) as channel:
         await DepthStub(channel).Predict(PHOTO)
     (line,) = [record for record in caplog.records if record.name == "service.access"]
     assert line.getMessage() == "Predict OK"

@@ -1,6 +1,6 @@
 import grpc
 
-from service.errors import RequestError, Unavailable
+from service.contract.errors import RequestError, Unavailable
 from service.rpc.errors import STATUS
 from tests.service.rest.test_errors import tree
 

@@ -7,12 +7,12 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 
-from service.auth import ApiKey, Keyring, hash_key
 from service.rpc.pb import depth_pb2 as pb
 from service.rpc.pb.depth_pb2_grpc import DepthStub
 from service.rpc.server import RpcServer
+from service.transports.auth import ApiKey, Keyring, hash_key
 from tests.service.echo import EchoEngine
-from tests.service.opened import grpc_channel, make_doors
+from tests.service.opened import grpc_channel, make_frontend
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -24,7 +24,7 @@ async def check(channel: grpc.aio.Channel, service: str = "") -> int:
 
 async def test_health_is_the_engine_s_readiness_and_needs_no_key() -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
-    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel:
+    async with grpc_channel(make_frontend(EchoEngine(), keyring)) as channel:
         assert await check(channel) == SERVING
         assert await check(channel, "depth.v1.Depth") == SERVING
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -35,7 +35,7 @@ async def test_health_is_the_engine_s_readiness_and_needs_no_key() -> None:
 async def test_an_ipv6_address_is_listened_on() -> None:
     if not _has_ipv6():
         pytest.skip("this machine has no IPv6")
-    server = RpcServer(make_doors(EchoEngine(), host="::1"))
+    server = RpcServer(make_frontend(EchoEngine(), host="::1"))
     port = await server.start()
     async with grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
         assert await check(channel) == SERVING
@@ -54,16 +54,16 @@ def _has_ipv6() -> bool:
 async def test_an_engine_that_loads_is_not_serving() -> None:
     engine = EchoEngine()
     engine.ready = False
-    async with grpc_channel(make_doors(engine)) as channel:
+    async with grpc_channel(make_frontend(engine)) as channel:
         assert await check(channel) == NOT_SERVING
 
 
 async def test_watchers_hear_of_every_change_and_of_the_end() -> None:
     engine = EchoEngine()
-    doors = make_doors(engine)
-    server = RpcServer(doors)
+    frontend = make_frontend(engine)
+    server = RpcServer(frontend)
     port = await server.start()
-    engine.on_ready_change(lambda _: server.announce_soon(ready=doors.ready))
+    engine.on_ready_change(lambda _: server.announce_soon(ready=frontend.ready))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(30):
         watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == SERVING
@@ -80,7 +80,7 @@ async def test_watchers_hear_of_every_change_and_of_the_end() -> None:
 
 
 async def test_a_watcher_does_not_hold_up_the_end() -> None:
-    server = RpcServer(make_doors(EchoEngine()))
+    server = RpcServer(make_frontend(EchoEngine()))
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
@@ -92,7 +92,7 @@ async def test_a_watcher_does_not_hold_up_the_end() -> None:
 async def test_the_end_waits_for_the_calls_that_run_and_takes_no_more() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    server = RpcServer(make_doors(engine))
+    server = RpcServer(make_frontend(engine))
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = DepthStub(channel)
@@ -113,7 +113,7 @@ async def test_the_end_waits_for_the_calls_that_run_and_takes_no_more() -> None:
 async def test_the_end_cuts_off_what_takes_too_long() -> None:
     engine = EchoEngine()
     engine.gate.clear()
-    server = RpcServer(make_doors(engine))
+    server = RpcServer(make_frontend(engine))
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = asyncio.ensure_future(DepthStub(channel).Predict(pb.PredictRequest(image=b"photo")))
@@ -128,7 +128,7 @@ async def test_the_end_cuts_off_what_takes_too_long() -> None:
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_shows_every_service_and_its_messages_and_needs_no_key(version: str) -> None:
     keyring = Keyring([ApiKey(name="ann", digest=hash_key("right"))])
-    async with grpc_channel(make_doors(EchoEngine(), keyring)) as channel:
+    async with grpc_channel(make_frontend(EchoEngine(), keyring)) as channel:
         call = channel.stream_stream(
             f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,

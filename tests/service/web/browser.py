@@ -33,9 +33,11 @@ _READ_AT = """([x, y]) => {
   const [column, row, width, height] = numbers.map(Number);
   return Math.abs(column / width - x) < 0.02 && Math.abs(row / height - y) < 0.02;
 }"""
-_PATIENCE_MS = 60_000
+_TIMEOUT_MS = 60_000
 """Without a graphics card, on a busy machine, a browser takes its time."""
 METRES_PER_UNIT = 2.0
+TRAINED = 2.0
+"""Vertical focal length over height, for which these metres hold."""
 LEFT, RIGHT = 63, 15
 """How green the halves of :func:`halves` are."""
 
@@ -57,7 +59,7 @@ def halves(width: int = 400, height: int = 200, kind: str = "PNG") -> bytes:
 @contextmanager
 def served(folder: Path, **environment: object) -> Iterator[Process]:
     """Serve a metric model and a relative one that answer without computing."""
-    write_checkpoint(folder / "student.safetensors", metres_per_unit=METRES_PER_UNIT)
+    write_checkpoint(folder / "student.safetensors", metres_per_unit=METRES_PER_UNIT, fy_per_height=TRAINED)
     write_checkpoint(folder / "vague.safetensors", metres_per_unit=None)
     with running(SERVE, DEPTH_MODELS=folder, DEPTH_BACKEND="simulated", **environment) as process:
         yield process
@@ -84,7 +86,7 @@ def opened(browser: Any, url: str, *, shown: bool = True, **options: Any) -> Ite
     context = browser.new_context(**options)
     try:
         page = context.new_page()
-        page.set_default_timeout(_PATIENCE_MS)
+        page.set_default_timeout(_TIMEOUT_MS)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(url)
         if shown:

@@ -81,7 +81,8 @@ def test_a_page_whose_origin_is_not_named_is_kept_out_by_the_browser(
     page = browser.new_page()
     page.goto(origin.replace("127.0.0.1", "localhost"))
     answer = page.evaluate(ASK, [service.url, "float16", list(halves())])
-    assert answer["name"] == "TypeError"
+    assert answer["code"] == "unreachable"
+    assert "DEPTH_CORS_ORIGINS does not name this page's origin, http://localhost:" in answer["message"]
     page.close()
 
 
@@ -92,6 +93,21 @@ def test_a_person_chooses_a_photograph_and_clicks_on_it(page: Any) -> None:
     page.get_by_text("400 × 200 pixels").wait_for()
     page.locator("#picture").click(position={"x": 300, "y": 100})
     assert page.locator("#answer").text_content() == "32.00 metre"
+
+
+def test_a_page_says_why_there_is_no_answer(page: Any) -> None:
+    page.get_by_label("Service").fill("http://127.0.0.1:1")
+    page.get_by_label("Photograph").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": halves()}
+    )
+    page.get_by_text("http://127.0.0.1:1 gave no answer").wait_for()
+
+
+def test_a_page_that_is_opened_from_a_file_says_what_to_do(browser: Any) -> None:
+    page = browser.new_page()
+    page.goto((EXAMPLE / "index.html").as_uri())
+    page.get_by_text("python -m http.server").wait_for()
+    page.close()
 
 
 def test_the_types_of_the_example_and_of_the_page_agree() -> None:

@@ -43,7 +43,7 @@ def test_the_webcam_s_depth_follows_it_until_it_is_stopped_and_the_last_frame_st
     assert np.array_equal(pixels_of(page, "#stage"), still)
     with page.expect_download() as download:
         page.locator("[data-format=color]").click()
-    assert download.value.suggested_filename == "webcam.color.png"
+    assert download.value.suggested_filename == "webcam_color.png"
 
 
 def test_a_stream_beyond_the_service_s_bound_is_told_so(browser: Any, page: Any, service: Process) -> None:
@@ -74,7 +74,7 @@ def test_a_photograph_is_taken(page: Any) -> None:
     assert page.evaluate("() => document.getElementById('preview').srcObject.active") is False
     with page.expect_download() as download:
         page.locator("[data-format=png16]").click()
-    assert download.value.suggested_filename == "photograph.png"
+    assert download.value.suggested_filename == "photograph_depth.png"
     assert Image.open(io.BytesIO(download.value.path().read_bytes())).mode.startswith("I")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.auth import hash_key
+from service.transports.auth import hash_key
 from tests.e2e.process import Process
 from tests.service.web.browser import chromium, halves, opened, served, show, until_shown
 
@@ -72,7 +72,7 @@ def test_a_service_with_keys_asks_for_one_and_opens_with_it(locked: Any) -> None
 def test_a_file_that_is_no_picture_is_named_and_the_old_picture_stays(page: Any) -> None:
     give(page, "notes.pdf", "application/pdf", b"%PDF-1.7")
     words = told(page, "This file is not a picture")
-    assert "JPEG, PNG and WebP work" in words
+    assert "JPEG, PNG, WebP and AVIF work" in words
     assert "notes.pdf" in words
     assert page.locator("body").get_attribute("data-state") == "shown"
     page.get_by_role("button", name="Close this message").click()

@@ -46,7 +46,8 @@ def kitti_raw(root: Path, *, drive: str = "2011_09_26_drive_0001_sync", frames: 
     """A drive straight ahead to the north, 1 m a frame, both colour cameras, a scan for each frame."""
     date = root / drive[:10]
     cameras = [("P_rect_02", projection()), ("P_rect_03", projection(BASELINE_M))]
-    lines = [_line("R_rect_00", np.eye(3)), *(_line(name, matrix) for name, matrix in cameras)]
+    sizes = [f"S_rect_0{camera}: {WIDTH:e} {HEIGHT:e}" for camera in (2, 3)]
+    lines = [_line("R_rect_00", np.eye(3)), *sizes, *(_line(name, matrix) for name, matrix in cameras)]
     write_text(date / "calib_cam_to_cam.txt", "calib_time: 09-Jan-2012 13:57:47\n" + "\n".join(lines))
     scanner = [_line("R", VELODYNE_TO_CAMERA), _line("T", np.zeros(3))]
     write_text(date / "calib_velo_to_cam.txt", "\n".join(scanner))
@@ -61,6 +62,13 @@ def kitti_raw(root: Path, *, drive: str = "2011_09_26_drive_0001_sync", frames: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(scan.tobytes())
     return date / drive
+
+
+def halve_images(root: Path) -> None:
+    """Resize every image below a folder to half its size, and leave everything else as it is."""
+    for path in root.rglob("*.png"):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2)))
 
 
 def oxts_line(*, north_m: float, yaw: float = np.pi / 2) -> str:

@@ -118,3 +118,30 @@ def test_a_camera_file_of_another_form_is_told(root):
     write_text(path(root, "camera", 19, "camera", ".json"), '{"intrinsic": {"fx": 1}}')
     with pytest.raises(LayoutError, match=r"_camera\.json: expected intrinsic fx, fy, u0, v0"):
         Cityscapes(CityscapesConfig(root=root))
+
+
+def published(root):
+    """The camera of the published images, with frames that were resized to 512 x 256."""
+    camera = {"fx": 2262.52, "fy": 2265.3, "u0": 1096.98, "v0": 513.14}
+    written = json.dumps({"extrinsic": CAMERA["extrinsic"], "intrinsic": camera})
+    write_text(path(root, "camera", 19, "camera", ".json"), written)
+    for image in root.rglob("*_leftImg8bit.png"):
+        write_image(image, pattern(1, 256, 512))
+
+
+def test_frames_of_another_size_than_the_published_camera_are_refused(root):
+    published(root)
+    with pytest.raises(LayoutError, match="is 512x256 pixels, but its calibration is of 2048x1024"):
+        Cityscapes(CityscapesConfig(root=root)).verify()
+    dataset = Cityscapes(CityscapesConfig(root=root, resized=True))
+    dataset.verify()
+    assert dataset[0].intrinsics[0] == pytest.approx([2262.52 / 4, 0, 1097.48 / 4])
+    assert dataset[0].image.shape == (192, 512, 3)
+
+
+def test_what_macos_leaves_beside_files_is_passed_over(root):
+    for image in list(root.rglob("*.png")):
+        image.with_name(f"._{image.name}").write_bytes(b"what macOS leaves")
+    dataset = Cityscapes(CityscapesConfig(root=root))
+    dataset.verify()
+    assert len(dataset) == 5

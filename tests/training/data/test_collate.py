@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.training.data.fabricated import Memory
-from training.data.augment import Augmentation, ColourJitter, Shade
-from training.data.collate import collate, frame
+from tests.training.worlds import FOCAL, HEIGHT, STEP_M, WALL_M, WIDTH, WallWorld
+from training.data.augment import Augmentation, ColourJitter, Crop, Shade
+from training.data.collate import canonical, collate, frame
 from training.data.sequence import Sample, View
 
 DARKER = ColourJitter(brightness=0.5, contrast=1.0, saturation=1.0, hue=0.0)
@@ -43,6 +46,15 @@ def test_views_that_a_sample_lacks_are_masked():
     assert batch.sources[2, 0, 0, 0, 0] == pytest.approx(0.4)
     assert torch.equal(batch.source_T_target[1], torch.eye(4).expand(2, 4, 4))
     assert batch.source_time[:, 0].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_is_masked_has_no_depth_to_learn(flip):
+    mask = np.ones((8, 16), bool)
+    mask[5:, :6] = False
+    sample = lonely(mask=mask, depth_m=np.full((8, 16), 7, np.float32), depth_is_label=True)
+    depth_m = framed(sample, Augmentation(flip=flip)).depth_m
+    assert np.array_equal(depth_m, 7 * (mask[:, ::-1] if flip else mask))
 
 
 def test_depth_is_zero_where_a_sample_has_none_and_absent_where_none_has():
@@ -87,12 +99,32 @@ def test_a_batch_has_tokens_only_if_all_its_samples_have():
 def test_a_batch_moves_to_a_device_whole():
     tokens = torch.zeros((4, 2, 1, 3), dtype=torch.float16)
     batch = collate([framed(Memory(1)[0], Augmentation(jitter=DARKER), tokens=tokens)])
-    moved = batch.to("meta")
+    moved = replace(batch, counted=batch.count()).to("meta")
     assert moved.keys == batch.keys
-    tensors = {name: value for name, value in vars(moved).items() if name not in ("keys", "tokens")}
-    assert {tensor.device.type for tensor in (*tensors.values(), *moved.tokens)} == {"meta"}
+    apart = ("keys", "tokens", "mask", "counted")
+    tensors = [value for name, value in vars(moved).items() if name not in apart]
+    tensors += [*moved.tokens, moved.counted.moved, moved.counted.unknown]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 def test_unknown_intrinsics_are_told():
     batch = collate([framed(lonely(intrinsics_known=False)), framed(lonely())])
     assert batch.intrinsics_known.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("side", [1.0, 0.5])
+def test_the_canonical_lens_multiplies_depth_and_moves_by_one_factor(side):
+    wall = WallWorld(1)[0]
+    crop = Augmentation(crop=Crop(top=0.25, left=0.25, side=side) if side < 1 else None)
+    plain = frame(wall, crop, height=HEIGHT, width=WIDTH)
+    ratio = FOCAL / HEIGHT / side
+    brought = canonical(plain, 1.92)
+    assert brought.depth_m == pytest.approx(WALL_M * 1.92 / ratio)
+    assert brought.source_T_target[1][0, 3] == pytest.approx(-STEP_M * 1.92 / ratio)
+    assert np.array_equal(brought.source_T_target[1][:3, :3], np.eye(3))
+    assert np.array_equal(brought.intrinsics, plain.intrinsics)
+
+
+def test_a_lens_that_is_not_known_cannot_be_brought_to_the_canonical_one():
+    with pytest.raises(ValueError, match="the lens of lonely is not known"):
+        canonical(framed(lonely(intrinsics_known=False)), 1.92)

@@ -7,7 +7,7 @@ from tests.training.data.fabricated import depth_steps, pattern, write_image
 from training.data.frames import DepthPng, Frame, FrameDataset, FrameError, Moment, MomentView
 from training.data.layout import LayoutError
 
-INTRINSICS = np.eye(3, dtype=np.float32)
+INTRINSICS = np.array([[20, 0, 16], [0, 20, 6], [0, 0, 1]], np.float32)
 
 
 def moment(tmp_path, name, source=None):
@@ -31,7 +31,7 @@ def test_a_grey_frame_becomes_three_equal_channels(tmp_path):
 
 def test_only_the_kept_rows_of_a_frame_are_read(tmp_path):
     write_image(tmp_path / "a.png", pattern(1))
-    frame = Frame(key="a", path=tmp_path / "a.png", kept_rows=0.75)
+    frame = Frame(key="a", path=tmp_path / "a.png", rows=(0.0, 0.75))
     assert np.array_equal(frame.read(), pattern(1)[:9])
 
 

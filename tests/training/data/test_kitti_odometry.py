@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from tests.assets import shared
-from tests.training.data.fabricated import BASELINE_M, ahead, kitti_odometry, pattern, write_text
+from tests.training.data.fabricated import (
+    BASELINE_M,
+    ahead,
+    halve_images,
+    kitti_odometry,
+    pattern,
+    write_image,
+    write_text,
+)
 from tests.training.data.photometry import photometric_errors
 from training.data.kitti_odometry import KittiOdometry, KittiOdometryConfig
 from training.data.layout import LayoutError
@@ -70,3 +78,36 @@ def test_real_poses_and_stereo_explain_real_frames():
     for role, share in {"previous": 0.6, "next": 0.6, "stereo": 0.45}.items():
         warped, still = np.mean([error[role] for error in errors], axis=0)
         assert warped < share * still, role
+
+
+def test_frames_whose_middle_is_not_that_of_the_calibration_are_refused(tmp_path):
+    halve_images(kitti_odometry(tmp_path))
+    with pytest.raises(LayoutError, match=r"is 16x6 pixels, but the principal point .* is \(16\.0, 6\.0\)"):
+        KittiOdometry(KittiOdometryConfig(root=tmp_path)).verify()
+
+
+def published(root, height, width):
+    """A sequence with the published calibration of 1241 x 376 pixels, and frames of any size."""
+    folder = kitti_odometry(root)
+    matrix = "718.856 0 607.1928 {} 0 718.856 185.2157 0 0 0 1 0"
+    write_text(folder / "calib.txt", f"P2: {matrix.format(0)}\nP3: {matrix.format(-386.1448)}\n")
+    for path in folder.rglob("image_*/*.png"):
+        write_image(path, pattern(1, height, width))
+
+
+def test_the_published_sizes_are_known_by_the_focal_length(tmp_path):
+    published(tmp_path, 192, 640)
+    with pytest.raises(LayoutError, match="is 640x192 pixels, but its calibration is of 1241x376"):
+        KittiOdometry(KittiOdometryConfig(root=tmp_path)).verify()
+    dataset = KittiOdometry(KittiOdometryConfig(root=tmp_path, resized=True))
+    dataset.verify()
+    assert dataset[0].intrinsics[0, 0] == pytest.approx(718.856 * 640 / 1241)
+    assert dataset[0].intrinsics[1, 2] == pytest.approx(185.7157 * 192 / 376)
+    stereo = next(view for view in dataset[0].sources if view.role == "stereo")
+    assert stereo.source_T_target[0, 3] == pytest.approx(-386.1448 / 718.856)
+
+
+def test_a_resized_sequence_of_unknown_calibration_cannot_be_scaled(tmp_path):
+    kitti_odometry(tmp_path)
+    with pytest.raises(LayoutError, match="no size stands in its calibration"):
+        KittiOdometry(KittiOdometryConfig(root=tmp_path, resized=True))

@@ -4,10 +4,12 @@ import pytest
 from tests.assets import shared
 from tests.training.data.fabricated import (
     BASELINE_M,
+    FOCAL,
     HEIGHT,
     WIDTH,
     ahead,
     depth_steps,
+    halve_images,
     kitti_raw,
     oxts_line,
     pattern,
@@ -253,3 +255,52 @@ def test_real_frames_pass_verification(drive_0013):
     assert len(drive_0013) == 144
     assert (HEIGHT, WIDTH) != drive_0013[0].image.shape[:2] == (375, 1242)
     drive_0013.verify()
+
+
+def test_frames_of_another_size_than_their_calibration_are_refused_with_both_sizes(tmp_path):
+    drive = kitti_raw(tmp_path)
+    halve_images(drive)
+    with pytest.raises(
+        LayoutError, match=r"is 16x6 pixels, but its calibration is of 32x12; expected.*resized=yes"
+    ):
+        KittiRaw(KittiRawConfig(root=tmp_path)).verify()
+
+
+def test_the_calibration_of_resized_frames_is_scaled_where_that_is_said(tmp_path):
+    whole = kitti_raw(tmp_path / "whole")
+    halve_images(kitti_raw(tmp_path / "half"))
+    half = KittiRaw(KittiRawConfig(root=tmp_path / "half", resized=True, depth="scan"))
+    half.verify()
+    assert half[1].intrinsics.tolist() == [[FOCAL / 2, 0, WIDTH / 4], [0, FOCAL / 2, HEIGHT / 4], [0, 0, 1]]
+    assert views_of(half[1])["stereo"].source_T_target[0, 3] == pytest.approx(-BASELINE_M)
+    full = KittiRaw(KittiRawConfig(root=whole.parents[1], depth="scan"))
+    hit, smaller = (np.argwhere(dataset[1].depth_m)[0] + 0.5 for dataset in (full, half))
+    assert smaller == pytest.approx(hit / 2, abs=0.8)  # both are rounded to whole pixels
+
+
+def test_whole_frames_that_are_said_to_be_resized_are_refused(tmp_path):
+    kitti_raw(tmp_path)
+    with pytest.raises(LayoutError, match="has the size of its calibration; expected resized=no"):
+        KittiRaw(KittiRawConfig(root=tmp_path, resized=True))
+
+
+def test_what_macos_leaves_beside_files_is_passed_over(tmp_path):
+    drive = kitti_raw(tmp_path)
+    for name in (
+        "image_02/data/._0000000001.png",
+        "velodyne_points/data/._0000000001.bin",
+        "oxts/data/._0000000001.txt",
+    ):
+        (drive / name).write_bytes(b"what macOS leaves")
+    dataset = KittiRaw(KittiRawConfig(root=tmp_path, depth="scan"))
+    dataset.verify()
+    assert len(dataset) == 4
+    assert all(sample.depth_m is not None for sample in dataset)
+
+
+def test_improved_depth_is_found_where_monodepth2_merges_it_with_the_drives(tmp_path):
+    drive = kitti_raw(tmp_path)
+    path = drive / "proj_depth" / "groundtruth" / "image_02" / "0000000001.png"
+    write_image(path, depth_steps(row=3, column=4, metres=7))
+    dataset = KittiRaw(KittiRawConfig(root=tmp_path, depth="png", depth_root=tmp_path, only_with_depth=True))
+    assert [sample.depth_m[3, 4] for sample in dataset] == [7]

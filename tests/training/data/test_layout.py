@@ -1,9 +1,18 @@
+import codecs
 from pathlib import Path
 
 import pytest
 
 from tests.training.data.fabricated import pattern, write_image
-from training.data.layout import Findings, LayoutError, images_in, open_all, read_header
+from training.data.layout import (
+    Findings,
+    LayoutError,
+    images_in,
+    numbered,
+    open_all,
+    read_header,
+    read_text,
+)
 
 
 def failing(name):
@@ -69,3 +78,37 @@ def test_hidden_and_other_files_are_not_frames(tmp_path):
     (tmp_path / "._1.png").touch()
     assert list(images_in(tmp_path)) == ["1", "2"]
     assert images_in(tmp_path / "none") == {}
+
+
+def test_frames_without_leading_zeros_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        write_image(tmp_path / f"frame{number}.png", pattern(number))
+    (tmp_path / "._frame1.png").write_bytes(b"what macOS leaves")
+    assert list(images_in(tmp_path)) == ["frame1", "frame2", "frame10"]
+
+
+def test_two_images_of_one_name_are_refused_naming_both(tmp_path):
+    for name in ("0001.png", "0001.jpg"):
+        write_image(tmp_path / name, pattern(1))
+    with pytest.raises(LayoutError, match=r"0001\.png: lies beside 0001\.jpg"):
+        images_in(tmp_path)
+
+
+def test_two_names_of_one_number_are_refused(tmp_path):
+    with pytest.raises(LayoutError, match=r"07\.png: lies beside 7\.png"):
+        numbered([tmp_path / "7.png", tmp_path / "07.png"])
+    assert numbered([tmp_path / "7.png", tmp_path / "x7.png"]) == {7: tmp_path / "7.png"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_lists_are_read_as_windows_writes_them(tmp_path, encoding):
+    text = "2011_09_26/2011_09_26_drive_0001_sync 1 l\n"
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    (tmp_path / "list.txt").write_bytes(mark + text.encode(encoding))
+    assert read_text(tmp_path / "list.txt") == text
+
+
+def test_what_is_no_text_is_named(tmp_path):
+    (tmp_path / "list.txt").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(LayoutError, match=r"list\.txt: is no text"):
+        read_text(tmp_path / "list.txt")

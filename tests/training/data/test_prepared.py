@@ -77,3 +77,15 @@ def test_a_value_that_does_not_fit_is_still_returned():
     cache = MemoryCache(max_bytes=10)
     assert cache.get("large", lambda: b"x" * 11, len) == b"x" * 11
     assert cache.used_bytes == 0
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_other_views_are_not_read_where_they_are_not_wanted(tmp_path, files):
+    kitti_raw(tmp_path)
+    dataset = KittiRaw(KittiRawConfig(root=tmp_path)) if files else Memory(1)
+    sample = PreparedDataset(dataset, height=6, width=16, max_bytes=10**9, views=False)[0]
+    assert sample.sources == ()
+    if files:
+        alone = PreparedDataset(dataset, height=6, width=16, max_bytes=10**9, views=False)
+        alone[0]
+        assert alone.used_bytes == 6 * 16 * 3

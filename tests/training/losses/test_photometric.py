@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.losses.photometric import PhotometricConfig, PhotometricError, box_mean
+from training.losses.photometric import PhotometricConfig, PhotometricError, box_mean, pooled_mean
 
 C1, C2 = 1e-4, 9e-4
 
@@ -60,6 +60,16 @@ def test_the_box_is_the_mean_of_nine_pixels_reflected_at_the_border():
     assert means[1, 1] == pytest.approx(image[:3, :3].mean().item())
     # Row 0 sees rows 1, 0, 1 and column 0 columns 1, 0, 1: (4 * 6 + 2 * 5 + 2 * 1 + 0) / 9.
     assert means[0, 0] == pytest.approx((4 * 6 + 2 * 5 + 2 * 1 + 0) / 9)
+
+
+def test_a_gpu_averages_over_the_same_box():
+    images = noise(2, 3, 4, 5, 6).requires_grad_()
+    torch.testing.assert_close(pooled_mean(images), box_mean(images))
+    weights = noise(2, 3, 4, 5, 6, seed=1)
+    grads = [
+        torch.autograd.grad((mean(images) * weights).sum(), images)[0] for mean in (pooled_mean, box_mean)
+    ]
+    torch.testing.assert_close(*grads)
 
 
 def test_the_error_passes_gradcheck():

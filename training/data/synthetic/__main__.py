@@ -1,7 +1,7 @@
 """Draw a synthetic world into a folder before training: ``python -m training.data.synthetic --folder ...``.
 
 Training with the same settings then reads what is there. With ``--judged-by``, photographs and their exact
-depth are written too, as `depth-evaluate --protocol folder` reads them. It knows nothing of drawing.
+depth are written too, as `depth-evaluate --protocol folder` reads them.
 """
 
 import logging

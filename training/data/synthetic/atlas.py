@@ -1,7 +1,7 @@
 """All textures of a world in one image, each at every width and height halved and halved again.
 
 A wall seen from the side is short across but not along; separate scales for the two directions keep far
-textures sharp along and free of aliasing across. It does not know what the textures show.
+textures sharp along and free of aliasing across.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Houses, blocks, halls, garden walls, fences and hedges, each at its own origin.
 
-A house's front lies along x, from 0 to its width, and faces -y; it reaches back along y. It does not know
-where the houses stand.
+A house's front lies along x, from 0 to its width, and faces -y; it reaches back along y.
 """
 
 import numpy as np

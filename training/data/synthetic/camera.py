@@ -1,7 +1,7 @@
 """A pinhole camera and the grid of samples that an image is drawn from: two a pixel in each direction.
 
-Samples lie at multiples of half a pixel: every pixel's centre is one of them, and depth read there is exact.
-It does not know what is in front of the camera.
+Samples lie at multiples of half a pixel: every pixel's centre is one of them, and depth read there is
+exact.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,4 @@
-"""How the camera's car drives: speed, place in its lane, and the camera's lens and seat.
-
-It does not know what stands beside the street.
-"""
+"""How the camera's car drives: speed, place in its lane, and the camera's lens and seat."""
 
 from dataclasses import dataclass
 

@@ -1,16 +1,15 @@
-"""What a synthetic world is made of: its size, seed and mix of styles.
-
-It does not know how a world is built or drawn.
-"""
+"""What a synthetic world is made of: its size, seed and mix of styles."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-Style = Literal["city", "residential", "rural", "arterial"]
-STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
+Style = Literal["city", "residential", "rural", "arterial", "forest", "jam"]
+STYLES: tuple[Style, ...] = get_args(Style)
+EVERYDAY_STYLES: tuple[Style, ...] = ("city", "residential", "rural", "arterial")
+"""What is drawn where nothing is said: without the dark road through a forest and the dense, slow traffic."""
 
 DRAWING_VERSION = 3
 """Raised whenever the same settings give other pixels, so that frames kept on disk are not mixed up."""
@@ -36,7 +35,7 @@ class SyntheticConfig:
     baseline_m: float = 0.54
     seed: int = 0
     """Other seeds give other worlds: hold out by the seed."""
-    styles: tuple[str, ...] = STYLES
+    styles: tuple[str, ...] = EVERYDAY_STYLES
     """Sequences take these in turn; a style named twice comes twice as often."""
     frames_per_s: float = 10.0
     min_speed_m_per_s: float = 3.0

@@ -1,6 +1,6 @@
 """The synthetic world as training samples, drawn when asked for or read from where they were kept.
 
-A sample is a pure function of the configuration and its number. It does not know how worlds are made.
+A sample is a pure function of the configuration and its number.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Flat, textured polygons of four corners, many in one record; everything in the world consists of them.
 
 Texture coordinates are affine functions of the place in space, so that they stay exact under every move and
-every projection. It does not know cameras.
+every projection.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""Textures of people and of signs.
-
-It does not know where they stand.
-"""
+"""Textures of people and of signs."""
 
 import cv2
 import numpy as np

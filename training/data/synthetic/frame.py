@@ -1,7 +1,4 @@
-"""One drawn frame, and what kinds of things can be seen in it.
-
-It does not know how it was drawn.
-"""
+"""One drawn frame, and what kinds of things can be seen in it."""
 
 from dataclasses import dataclass
 from enum import IntEnum

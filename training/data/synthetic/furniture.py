@@ -1,7 +1,4 @@
-"""Poles, lamp posts, signs, traffic lights, bins and boards, each at its own origin, facing -x.
-
-It does not know where they stand.
-"""
+"""Poles, lamp posts, signs, traffic lights, bins and boards, each at its own origin, facing -x."""
 
 import numpy as np
 

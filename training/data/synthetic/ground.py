@@ -1,7 +1,4 @@
-"""What the ground is made of at any place: street, crossing, zebra or land, with its texture coordinates.
-
-It does not know light or cameras.
-"""
+"""What the ground is made of at any place: street, crossing, zebra or land, with its texture coordinates."""
 
 from dataclasses import dataclass
 

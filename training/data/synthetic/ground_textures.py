@@ -1,7 +1,4 @@
-"""Textures of the ground: a street's whole cross-section with its markings, bare asphalt, and land.
-
-It does not know where the street runs.
-"""
+"""Textures of the ground: a street's whole cross-section with its markings, bare asphalt, and land."""
 
 import cv2
 import numpy as np

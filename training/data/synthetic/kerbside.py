@@ -1,7 +1,4 @@
-"""Put parked cars and street furniture along the kerb, and dress junctions.
-
-It does not know what stands behind the pavement, or anything that moves.
-"""
+"""Put parked cars and street furniture along the kerb, and dress junctions."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,7 +10,7 @@ from training.data.synthetic.street import Junction, Street
 def park_cars(street: Street, side: int, style: str) -> None:
     """Park cars on one side, bumper to bumper or here and there."""
     rng, profile = street.rng, street.profile
-    if style == "rural" or (style == "arterial" and rng.random() < 0.6):
+    if style in ("rural", "forest") or (style in ("arterial", "jam") and rng.random() < 0.6):
         return
     roomy = profile.shoulder_m > 1.5
     density = rng.uniform(0.35, 0.95) if roomy else rng.uniform(0.0, 0.35)
@@ -36,7 +33,7 @@ def put_furniture(street: Street, side: int, style: str) -> None:
     rng, profile, library = street.rng, street.profile, street.library
     near = profile.road_half_m + 0.55
     if rng.random() < 0.75:
-        _posts(street, side, near, wooden=bool(style == "rural" or rng.random() < 0.15))
+        _posts(street, side, near, wooden=bool(style in ("rural", "forest") or rng.random() < 0.15))
     for along in np.arange(-10, street.end_m, 9.0):
         chance = rng.random()
         place, across = along + rng.uniform(0, 8), side * (near + rng.uniform(0, 0.4))
@@ -44,7 +41,7 @@ def put_furniture(street: Street, side: int, style: str) -> None:
             continue
         if chance < 0.16:
             street.put(furniture.sign(rng, library), place, across, 0.0 if side < 0 else np.pi)
-        elif chance < 0.24 and style != "rural":
+        elif chance < 0.24 and style not in ("rural", "forest"):
             street.put(furniture.bin_or_box(rng, library), place, side * (profile.half_m - 0.3))
         elif chance < 0.34 and style in ("city", "residential"):
             street.put(vehicles.person(rng, library), place, side * (profile.half_m - 0.9))

@@ -1,7 +1,4 @@
-"""The textures that one world is dressed in, by name.
-
-It does not know what they are put on.
-"""
+"""The textures that one world is dressed in, by name."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,6 @@
-"""Sun, sky light and haze of a world, and the light that falls on a face.
+"""Sun, sky light and haze of a world, and the light that falls on a face."""
 
-It does not know textures or cameras.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -65,6 +62,14 @@ def draw_light(rng: np.random.Generator) -> Light:
         contrast=float(rng.uniform(0.95, 1.3)),
         noise=float(rng.uniform(0.004, 0.014)),
         blur_px=float(rng.choice([0.0, 0.0, 0.35, 0.5])),
+    )
+
+
+def in_forest(light: Light) -> Light:
+    """Return the light as a camera sees it that is set for the shade below trees: the sky burns out."""
+    white = np.full(3, 1.15, np.float32)
+    return replace(
+        light, ambient=0.8 * light.ambient, contrast=light.contrast + 0.15, zenith=white, horizon=white
     )
 
 

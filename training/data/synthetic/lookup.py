@@ -1,7 +1,4 @@
-"""Read an image at a long list of places; OpenCV reads only at places that form an image themselves.
-
-It does not know what the image shows.
-"""
+"""Read an image at a long list of places; OpenCV reads only at places that form an image themselves."""
 
 import cv2
 import numpy as np

@@ -1,7 +1,4 @@
-"""Noise with structure at every size, without a seam, and the small arithmetic of colours on textures.
-
-It does not know what the noise is painted on.
-"""
+"""Noise with structure at every size, without a seam, and the small arithmetic of colours on textures."""
 
 import cv2
 import numpy as np

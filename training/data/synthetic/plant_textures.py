@@ -1,7 +1,4 @@
-"""Textures of plants: leaves with ragged outlines, hedges, rows of trees, bark.
-
-It does not know where they grow.
-"""
+"""Textures of plants: leaves with ragged outlines, hedges, rows of trees, bark."""
 
 import cv2
 import numpy as np

@@ -1,7 +1,4 @@
-"""Trees, bushes and edges of woods, each at its own origin.
-
-It does not know where they grow.
-"""
+"""Trees, bushes and edges of woods, each at its own origin."""
 
 import numpy as np
 
@@ -21,6 +18,26 @@ def tree(rng: np.random.Generator, library: Library, *, clumps: int) -> FacesBui
     wide = height * float(rng.uniform(0.22, 0.36))
     crown = (0.0, 0.0, (stem + height) / 2)
     _crown(rng, builder, library, crown, (wide, wide, (height - stem) / 2), clumps)
+    return builder
+
+
+def forest_tree(rng: np.random.Generator, library: Library) -> FacesBuilder:
+    """Return a tall tree of a forest's edge: a bare stem, and a crown above the height of a car's view."""
+    builder = FacesBuilder()
+    height = float(rng.uniform(13, 22))
+    stem = height * float(rng.uniform(0.25, 0.5))
+    _trunk(rng, builder, library, float(rng.uniform(0.12, 0.35)), stem + 2)
+    wide = height * float(rng.uniform(0.14, 0.22))
+    crown = (0.0, 0.0, (stem + height) / 2)
+    _crown(
+        rng,
+        builder,
+        library,
+        crown,
+        (wide, wide, (height - stem) / 2),
+        12,
+        light=float(rng.uniform(0.5, 1.1)),
+    )
     return builder
 
 
@@ -45,11 +62,21 @@ def bush(rng: np.random.Generator, library: Library) -> FacesBuilder:
     return builder
 
 
-def wood_edge(rng: np.random.Generator, library: Library, length_m: float, height_m: float) -> FacesBuilder:
-    """Return a row of trees along x, which faces -y and is seen from both sides."""
+def wood_edge(
+    rng: np.random.Generator, library: Library, length_m: float, height_m: float, dimmed: float = 1.0
+) -> FacesBuilder:
+    """Return a row of trees along x, which faces -y and is seen from both sides.
+
+    Args:
+        rng: What is left to chance.
+        library: Where the pictures of rows of trees are.
+        length_m: Along x.
+        height_m: Of the trees.
+        dimmed: What part of the light it has: less within a wood.
+    """
     builder = FacesBuilder()
     texture = int(rng.choice(library.tree_rows))
-    light = float(rng.uniform(0.9, 1.3))
+    light = dimmed * float(rng.uniform(0.9, 1.3))
     surface = Surface(
         texture=texture, kind=Kind.VEGETATION, tint=(light, light, light * 0.95), cutout=True, soft=0.7
     )

@@ -1,7 +1,4 @@
-"""A street's cross-section: lanes, parking, kerb, pavement and verge, and which of them lies where.
-
-It does not know how they look.
-"""
+"""A street's cross-section: lanes, parking, kerb, pavement and verge, and which of them lies where."""
 
 from dataclasses import dataclass
 
@@ -76,6 +73,17 @@ def draw_profile(rng: np.random.Generator, style: str) -> Profile:
             pavement_m=float(rng.choice([1.4, 2.0])),
             markings=bool(rng.random() < 0.35),
             edge_lines=False,
+        )
+    if style == "forest":
+        return Profile(
+            lanes=2,
+            lane_m=rng.uniform(3.0, 3.6),
+            shoulder_m=0.35,
+            kerb=False,
+            verge_m=rng.uniform(0.3, 1.5),
+            pavement_m=0.0,
+            markings=bool(rng.random() < 0.85),
+            edge_lines=bool(rng.random() < 0.85),
         )
     if style == "rural":
         return Profile(

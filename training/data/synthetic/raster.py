@@ -1,7 +1,7 @@
 """Find the nearest face at every sample of a camera: inverse depth is affine over the image of a flat face.
 
-Each face is compared with what lies in its own box of the image only; a row of a convex face is one interval.
-It does not know colours.
+Each face is compared with what lies in its own box of the image only; a row of a convex face is one
+interval.
 """
 
 from dataclasses import dataclass

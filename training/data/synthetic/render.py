@@ -1,6 +1,6 @@
 """Draw what a camera sees of a world at one frame: colours of the nearest faces, light, haze, lens, sensor.
 
-Every texture is read at the scale at which a texel is about a sample. It does not know how worlds are made.
+Every texture is read at the scale at which a texel is about a sample.
 """
 
 import numpy as np

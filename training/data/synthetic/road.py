@@ -1,7 +1,6 @@
 """The line that a street follows, the height of the land, and where along the street any place on earth is.
 
-Street coordinates are `along` (metres from the start) and `across` (metres to the left). It does not know
-what stands beside the street.
+Street coordinates are `along` (metres from the start) and `across` (metres to the left).
 """
 
 from dataclasses import dataclass

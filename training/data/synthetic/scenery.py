@@ -1,7 +1,4 @@
-"""Put houses, gardens, woods and halls beside a street, in the manner of its style.
-
-It does not know the camera, or anything that moves.
-"""
+"""Put houses, gardens, woods and halls beside a street, in the manner of its style."""
 
 import numpy as np
 
@@ -159,6 +156,27 @@ def _wood(street: Street, side: int, start: float, length: float, distance: floa
         street.put(make, place + rng.uniform(-2, 2), side * (distance + rng.uniform(0, 1.5)))
 
 
+def _forest(street: Street, side: int) -> None:
+    """Line the road with a forest: tall stems, undergrowth, and rows of trees that darken inwards."""
+    rng, library = street.rng, street.library
+    edge = street.profile.half_m + float(rng.uniform(0.8, 3.0))
+    step = float(rng.uniform(10, 15))
+    for along in np.arange(-35.0, street.end_m, step):
+        if not street.free(along, along + step):
+            continue
+        for row, dimmed in enumerate((rng.uniform(0.35, 0.9), 0.4, 0.2)):
+            wood = plants.wood_edge(rng, library, step + 1.5, float(rng.uniform(10, 20)), dimmed)
+            street.put_front(wood, along, step, side, edge + 4 + 4.0 * row + rng.uniform(0, 2))
+        for place in rng.uniform(along, along + step, int(rng.integers(2, 6))):
+            street.put(plants.forest_tree(rng, library), place, side * (edge + rng.uniform(0, 6)))
+        for place in rng.uniform(along, along + step, int(rng.integers(1, 5))):
+            street.put(plants.bush(rng, library), place, side * (edge + rng.uniform(0, 3)))
+
+
+def _beside_jam(street: Street, side: int) -> None:
+    (_city if street.rng.random() < 0.5 else _arterial)(street, side)
+
+
 def _arterial(street: Street, side: int) -> None:
     rng = street.rng
     edge = street.profile.half_m + 0.5
@@ -224,4 +242,11 @@ def _horizon(street: Street) -> None:
             street.put_front(thing, along, 40.0, side, float(rng.uniform(52, 70)))
 
 
-_BACKGROUNDS = {"city": _city, "residential": _residential, "rural": _rural, "arterial": _arterial}
+_BACKGROUNDS = {
+    "city": _city,
+    "residential": _residential,
+    "rural": _rural,
+    "arterial": _arterial,
+    "forest": _forest,
+    "jam": _beside_jam,
+}

@@ -1,7 +1,4 @@
-"""Turn light at samples into an image: the lens gathers, the sensor saturates and adds noise.
-
-It does not know what shone.
-"""
+"""Turn light at samples into an image: the lens gathers, the sensor saturates and adds noise."""
 
 import cv2
 import numpy as np

@@ -1,6 +1,6 @@
 """A map, in street coordinates, of how much sun and sky light reach the ground: shadows and dark corners.
 
-Shadows are the outlines of faces, thrown along the sun's rays. It does not know what throws them.
+Shadows are the outlines of faces, thrown along the sun's rays.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The sky's colour in every direction: a gradient, a glow around the sun, and clouds on a far ceiling.
-
-It does not know what stands before it.
-"""
+"""The sky's colour in every direction: a gradient, a glow around the sun, and clouds on a far ceiling."""
 
 from dataclasses import dataclass
 

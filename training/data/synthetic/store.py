@@ -1,7 +1,4 @@
-"""Drawn frames on disk: one file a camera and moment, whole or not there, the same values as when drawn.
-
-It does not know how frames are drawn.
-"""
+"""Drawn frames on disk: one file a camera and moment, whole or not there, the same values as when drawn."""
 
 import io
 import zipfile

@@ -1,7 +1,4 @@
-"""A street to which things are added, and the streets that cross it.
-
-It does not know what is added.
-"""
+"""A street to which things are added, and the streets that cross it."""
 
 from dataclasses import dataclass, field
 
@@ -63,13 +60,23 @@ class Street:
         return all(junction.clear(start, end) for junction in self.junctions)
 
 
+_BETWEEN_JUNCTIONS_M = {
+    "city": (50, 130),
+    "residential": (45, 120),
+    "rural": (120, 300),
+    "arterial": (80, 200),
+    "forest": (150, 400),
+    "jam": (90, 200),
+}
+
+
 def draw_junctions(rng: np.random.Generator, style: str, length_m: float) -> tuple[Junction, ...]:
     """Draw where other streets cross."""
     junctions = []
     along = float(rng.uniform(15, 90))
-    gap = {"city": (50, 130), "residential": (45, 120), "rural": (120, 300), "arterial": (80, 200)}[style]
+    gap = _BETWEEN_JUNCTIONS_M[style]
     while along < length_m - 40:
-        zebra = bool(style != "rural" and rng.random() < 0.5)
+        zebra = bool(style not in ("rural", "forest") and rng.random() < 0.5)
         junctions.append(Junction(along_m=along, half_m=float(rng.uniform(2.8, 4.5)), zebra=zebra))
         along += float(rng.uniform(*gap))
     return tuple(junctions)

@@ -1,7 +1,4 @@
-"""What moves: cars and lorries on our street and across it, and people on the pavements.
-
-It does not know what stands still.
-"""
+"""What moves: cars and lorries on our street and across it, and people on the pavements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,24 +47,44 @@ def draw_traffic(
     junctions: tuple[Junction, ...],
     drive: Drive,
     frames_per_s: float,
+    *,
+    jam: bool = False,
 ) -> tuple[Mover, ...]:
-    """Draw everything that moves during a drive."""
+    """Draw everything that moves during a drive.
+
+    Args:
+        rng: What is left to chance.
+        library: Textures.
+        profile: Where the lanes are.
+        junctions: Where others cross.
+        drive: The camera's way.
+        frames_per_s: Of the camera.
+        jam: Whether our side of the street is full of slow vehicles, many of them lorries.
+    """
     time_s = np.arange(len(drive.along_m)) / frames_per_s
-    movers = [*_oncoming(rng, library, profile, drive, time_s), *_ahead(rng, library, profile, drive, time_s)]
+    ahead = _jam if jam else _ahead
+    movers = [*_oncoming(rng, library, profile, drive, time_s), *ahead(rng, library, profile, drive, time_s)]
     movers += [_crossing(rng, library, junction, time_s) for junction in junctions if rng.random() < 0.55]
     movers += _walkers(rng, library, profile, drive, time_s)
     return tuple(movers)
 
 
-def _vehicle(rng: np.random.Generator, library: Library) -> tuple[Callable[..., Faces], float, float]:
-    lorry = rng.random() < 0.12
+def _vehicle(
+    rng: np.random.Generator, library: Library, lorries: float
+) -> tuple[Callable[..., Faces], float, float]:
+    lorry = rng.random() < lorries
     return (vehicles.lorry, 4.5, 1.25) if lorry else (vehicles.car, 2.1, 0.9)
 
 
 def _driving(
-    rng: np.random.Generator, library: Library, along: np.ndarray, across: np.ndarray, angle: float
+    rng: np.random.Generator,
+    library: Library,
+    along: np.ndarray,
+    across: np.ndarray,
+    angle: float,
+    lorries: float = 0.12,
 ) -> Mover:
-    make, half_length, half_width = _vehicle(rng, library)
+    make, half_length, half_width = _vehicle(rng, library, lorries)
     return Mover(
         faces=make(rng, library),
         along_m=along,
@@ -115,6 +132,24 @@ def _ahead(
             start, faster = float(rng.uniform(-12, 60)), float(rng.uniform(-3, 4))
             across = np.full(len(time_s), -profile.lane_m / 2 + rng.normal(0, 0.1))
             movers.append(_driving(rng, library, start + (speed + faster) * time_s, across, 0.0))
+    return movers
+
+
+def _jam(
+    rng: np.random.Generator, library: Library, profile: Profile, drive: Drive, time_s: np.ndarray
+) -> list[Mover]:
+    """Return slow vehicles ahead in our lane, and in the lanes beside it from behind the camera on."""
+    movers = []
+    for lane in range(profile.lanes // 2):
+        middle = -(lane + 0.5) * profile.lane_m
+        own = abs(middle - profile.own_lane_m) < profile.lane_m / 2
+        along = float(rng.uniform(9, 20) if own else rng.uniform(-9, 4))
+        closing = float(rng.uniform(-0.5, 0.5))
+        while along < 80:
+            across = np.full(len(time_s), middle + rng.normal(0, 0.12))
+            mover = _driving(rng, library, drive.along_m + along + closing * time_s, across, 0.0, lorries=0.4)
+            movers.append(mover)
+            along += 2 * mover.half_length_m + float(rng.uniform(2.5, 9))
     return movers
 
 

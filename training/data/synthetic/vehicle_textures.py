@@ -1,7 +1,4 @@
-"""Textures of cars and lorries: sides with wheels and doors, fronts and backs with lights and plates, glass.
-
-It does not know the vehicles' shapes in space.
-"""
+"""Textures of cars and lorries: sides with wheels and doors, fronts and backs with lights, glass."""
 
 import cv2
 import numpy as np

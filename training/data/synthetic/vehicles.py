@@ -1,7 +1,4 @@
-"""The shapes of cars, vans, lorries and people in space, standing at the origin and facing along x.
-
-It does not know where they are or how they move.
-"""
+"""The shapes of cars, vans, lorries and people in space, standing at the origin and facing along x."""
 
 import numpy as np
 

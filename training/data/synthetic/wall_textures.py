@@ -1,7 +1,4 @@
-"""Textures of what is built: facades with windows, roofs, walls, fences.
-
-It does not know which building carries them.
-"""
+"""Textures of what is built: facades with windows, roofs, walls, fences."""
 
 from dataclasses import dataclass
 

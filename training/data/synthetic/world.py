@@ -1,7 +1,4 @@
-"""One sequence's world: everything that stands, moves and shines, built once from its seed.
-
-It does not know how it is drawn.
-"""
+"""One sequence's world: everything that stands, moves and shines, built once from its seed."""
 
 from dataclasses import dataclass
 
@@ -15,7 +12,7 @@ from training.data.synthetic.faces import Faces
 from training.data.synthetic.ground import Ground
 from training.data.synthetic.kerbside import shaded_parked_cars
 from training.data.synthetic.library import build_library
-from training.data.synthetic.light import Light, draw_light, shade
+from training.data.synthetic.light import Light, draw_light, in_forest, shade
 from training.data.synthetic.profile import draw_profile
 from training.data.synthetic.road import Road, build_road
 from training.data.synthetic.scenery import furnish
@@ -25,9 +22,9 @@ from training.data.synthetic.street import Street, draw_junctions
 from training.data.synthetic.traffic import Mover, draw_traffic
 
 _VIEW_M = 170.0
-_BENDS = {"city": 0.5, "residential": 0.8, "rural": 1.0, "arterial": 0.35}
-_HILLS = {"city": 0.35, "residential": 0.7, "rural": 1.0, "arterial": 0.4}
-_SPEEDS = {"city": 0.35, "residential": 0.3, "rural": 0.75, "arterial": 0.8}
+_BENDS = {"city": 0.5, "residential": 0.8, "rural": 1.0, "arterial": 0.35, "forest": 0.4, "jam": 0.2}
+_HILLS = {"city": 0.35, "residential": 0.7, "rural": 1.0, "arterial": 0.4, "forest": 0.5, "jam": 0.2}
+_SPEEDS = {"city": 0.35, "residential": 0.3, "rural": 0.75, "arterial": 0.8, "forest": 0.9, "jam": 0.1}
 _STILL_M = 1e-3
 
 
@@ -87,11 +84,15 @@ def build_world(config: SyntheticConfig, sequence: int) -> World:
     street = Street(rng=draws[3], road=road, profile=profile, library=library, junctions=junctions)
     furnish(street, style)
     light = draw_light(draws[4])
+    if style == "forest":
+        light = in_forest(light)
     ground_light = cast(draws[4], Faces.joined(street.parts), road, light)
     _shade_parked(street, ground_light, light)
     still = Faces.joined([road.land(), *street.parts])
     drive = draw_drive(draws[5], config, profile.own_lane_m, _SPEEDS[style])
-    movers = draw_traffic(draws[5], library, profile, junctions, drive, config.frames_per_s)
+    movers = draw_traffic(
+        draws[5], library, profile, junctions, drive, config.frames_per_s, jam=style == "jam"
+    )
     return World(
         road=road,
         ground=Ground(road, profile, library, junctions),

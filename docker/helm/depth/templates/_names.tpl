@@ -20,6 +20,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- range $name, $value := .Values.settings }}
 DEPTH_{{ upper $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
 {{- end }}
+{{- if and .Values.gpu.count (not .Values.settings.device) }}
+{{- /* A pod that was promised a GPU must not serve from its CPU, should it not see any. */}}
+{{- "DEPTH_DEVICE: cuda" | nindent 0 }}
+{{- end }}
 DEPTH_HTTP_PORT: "8000"
 DEPTH_GRPC_PORT: "8001"
 DEPTH_CACHE_DIR: /var/cache/depth

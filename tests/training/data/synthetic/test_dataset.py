@@ -207,3 +207,23 @@ def test_a_frame_is_drawn_alike_alone_and_how_long_that_takes(dataset):
     drawn = draw(world, camera, 0)
     print(f"one frame at {SMALL.width}x{SMALL.height}: {1000 * (time.perf_counter() - started):.0f} ms")
     np.testing.assert_array_equal(drawn.depth_m, dataset.frame(0).depth_m)
+
+
+def test_a_forest_closes_in_on_the_road_and_is_darker_than_the_country():
+    darkness, trees = {}, {}
+    for style in ("rural", "forest"):
+        drawn = SyntheticDataset(replace(SMALL, sequences=4, frames=1, neighbours=False, styles=(style,)))
+        frames = [drawn.frame(index) for index in range(len(drawn))]
+        darkness[style] = np.mean([frame.image.mean() for frame in frames])
+        near = [(frame.kinds == Kind.VEGETATION) & (frame.depth_m < 25) for frame in frames]
+        trees[style] = np.mean(near)
+    assert darkness["forest"] < 0.8 * darkness["rural"]
+    assert trees["forest"] > 1.2 * trees["rural"]
+
+
+def test_in_a_jam_vehicles_are_near_in_every_picture():
+    drawn = SyntheticDataset(replace(SMALL, sequences=4, frames=1, neighbours=False, styles=("jam",)))
+    for index in range(len(drawn)):
+        frame = drawn.frame(index)
+        vehicles = np.isin(frame.kinds, (Kind.CAR, Kind.LORRY))
+        assert (vehicles & (frame.depth_m < 25)).mean() > 0.02

@@ -1,0 +1,30 @@
+"""Depth networks of others: each is a file that a runtime opens, and a description that is data alone."""
+
+from model.described.description import (
+    SUFFIX,
+    DescriptionError,
+    NetworkDescription,
+    description_path,
+    network_files,
+    network_sha256,
+    parse_description,
+    presets,
+    read_description,
+)
+from model.described.network import DescribedNetwork
+from model.described.sizes import Frame, frame_of
+
+__all__ = [
+    "SUFFIX",
+    "DescribedNetwork",
+    "DescriptionError",
+    "Frame",
+    "NetworkDescription",
+    "description_path",
+    "frame_of",
+    "network_files",
+    "network_sha256",
+    "parse_description",
+    "presets",
+    "read_description",
+]

@@ -1,0 +1,1 @@
+"""The training loop: the trainer, its optimizer, state, log, plan and validation."""

@@ -1,0 +1,1 @@
+"""From a run's weights to the checkpoint that is handed out."""

@@ -1,0 +1,1 @@
+"""One batch to losses: networks, view synthesis and distillation put together."""
