@@ -1,4 +1,4 @@
-"""Replace a file in one step: readers find the old file or the new one, and never a part."""
+"""Replace a file in one step: readers find the whole old file or the whole new one."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A network and what is said of it, to one safetensors file and back; nothing is ever unpickled.
+"""A network and its metadata, to one safetensors file and back; nothing is ever unpickled.
 
 Files are replaced in one step.
 """

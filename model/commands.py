@@ -1,4 +1,4 @@
-"""What our command lines share: repeated options, readers that leave, and plain words for errors."""
+"""What the command lines share: repeated options, closed pipes, and plain words for errors."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""What a network is made of, and the presets, defined once.
+"""What a network of ours is made of, and the presets of ours, defined once.
 
 A configuration travels inside every checkpoint and is all that is needed to build the network again. This
 module knows no tensors and imports no torch, so that a service can read a checkpoint's description cheaply.

@@ -1,4 +1,4 @@
-"""TeacherNet and StudentNet, composed from the parts by :func:`build`, and what remains of them in service.
+"""The teacher's and the student's network, built from the parts, and the smaller network that is deployed.
 
 Networks take RGB in [0, 1] at any size whose sides are multiples of 32 and return disparity, 1/depth, in
 the network's own unit.

@@ -1,4 +1,4 @@
-"""The account of decoded pixels: what work on an image holds in memory, taken before it is held.
+"""The budget of decoded pixels: each image reserves its memory here before it is decoded.
 
 All of it runs in the codec's threads.
 """

@@ -1,4 +1,4 @@
-"""Depth networks of others: each is a file that a runtime opens, and a description that is data alone."""
+"""Depth networks of others: a model file with a description beside it, their presets, and their runtimes."""
 
 from model.described.description import (
     SUFFIX,

@@ -1,1 +1,1 @@
-"""The HTTP transport: FastAPI for the map of it, plain ASGI where images pass through."""
+"""The HTTP transport: paths and OpenAPI by FastAPI; bodies, read and bounded, by plain ASGI."""

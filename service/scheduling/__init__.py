@@ -1,1 +1,1 @@
-"""When work runs: batches for devices, threads for codecs, and how long both are expected to take."""
+"""When work runs: whose turn it is, batches for devices, threads for codecs, and what both will take."""
