@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.machine import processor
 from model.atomic import replacing
-from model.metadata import Provenance
+from model.metadata import Provenance, read_metadata
 from model.weights import WeightsSource
 from training.data.synthetic import SyntheticConfig, SyntheticDataset
 from training.data.synthetic.config import EVERYDAY_STYLES
@@ -67,7 +67,7 @@ class Command:
 
 def streets(command: Command, seed: int, candidate: Candidate) -> SyntheticDataset:
     """Return a frame of each street, as large as the network wants it."""
-    config = candidate.metadata.config
+    config = read_metadata(candidate.path).config
     return SyntheticDataset(
         SyntheticConfig(
             sequences=command.streets,
@@ -109,7 +109,7 @@ def judge(command: Command, candidate: Candidate) -> Evaluation:
 
 def report(command: Command, evaluation: Evaluation, load: float) -> Iterator[str]:
     """Yield the lines of the report."""
-    metadata = evaluation.candidate.metadata
+    metadata = read_metadata(evaluation.candidate.path)
     yield "# A teacher on streets that it has never seen"
     yield ""
     yield f"Measured on {datetime.date.today().isoformat()} by `python {shlex.join(sys.argv)}`."

@@ -1,6 +1,7 @@
 """How a network sees a picture, and what its output means: all that a service knows beside its runtime."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,6 +32,26 @@ class Reading:
     """The farthest depth that the network can return, in its own unit."""
     notice: str = ""
     """What callers are told as long as nothing that they know makes metres of it; empty where nothing is."""
+
+
+def predict_by_shape(
+    items: Sequence[np.ndarray], predict: Callable[[np.ndarray], Iterable[Any]]
+) -> list[Any]:
+    """Return the output of each input, in their order; those of one shape are predicted together.
+
+    Args:
+        items: As views prepare pictures.
+        predict: Returns the outputs of a batch.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for index, item in enumerate(items):
+        alike.setdefault(item.shape, []).append(index)
+    outputs: list[Any] = [None] * len(items)
+    for indices in alike.values():
+        found = predict(np.stack([items[index] for index in indices]))
+        for index, output in zip(indices, found, strict=True):
+            outputs[index] = output
+    return outputs
 
 
 _LONGEST_LICENCE = 200

@@ -11,7 +11,7 @@ from model.described.description import (
     presets,
     read_description,
 )
-from model.described.network import DescribedNetwork
+from model.described.network import DescribedNetwork, view_of
 from model.described.sizes import Frame, frame_of
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "parse_description",
     "presets",
     "read_description",
+    "view_of",
 ]

@@ -2,15 +2,22 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from model.described.description import NetworkDescription, SideOutput
+from model.described.description import (
+    DescriptionError,
+    NetworkDescription,
+    SideOutput,
+    description_path,
+    read_description,
+)
 from model.described.resampling import resample, resize_map
 from model.described.sizes import Frame, frame_of
-from model.metadata import DepthScale
-from model.view import Lens, Reading, one_line
+from model.metadata import DepthScale, read_metadata
+from model.view import CheckpointView, Lens, Reading, View, one_line
 
 _MEAN = (123.675, 116.28, 103.53)
 """ImageNet's mean colour, around pictures where the description states none of its own."""
@@ -35,6 +42,9 @@ class DescribedNetwork:
 
     Args:
         description: What the network needs.
+
+    Raises:
+        DescriptionError: By its sizes it could not see a photograph of 640x480 pixels.
     """
 
     def __init__(self, description: NetworkDescription) -> None:
@@ -57,7 +67,10 @@ class DescribedNetwork:
         self.licence = one_line(description.licence)
         low, high = output.clamp or (0.0, 0.0)
         self.depth_range = output.min_depth or low, output.max_depth or high
-        self.usual_size = self.size(*_USUAL)
+        try:
+            self.usual_size = self.size(*_USUAL)
+        except ValueError as error:
+            raise DescriptionError(f"it refuses photographs of the usual size: {error}") from error
 
     fractions = False
 
@@ -240,3 +253,15 @@ class DescribedNetwork:
         threshold = np.float32(0.0 if side.threshold is None else side.threshold)
         speaks: np.ndarray = restored >= threshold if side.sense == "above" else restored < threshold
         return speaks
+
+
+def view_of(path: Path) -> View:
+    """Return how the network of a file sees pictures: of a checkpoint, or of a described network.
+
+    Raises:
+        CheckpointError: It is no checkpoint that can be read.
+        DescriptionError: It is described wrongly, or not at all.
+    """
+    if path.suffix == ".safetensors":
+        return CheckpointView(read_metadata(path))
+    return DescribedNetwork(read_description(description_path(path)))

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
-from model.described.description import NetworkDescription
+from model.described.description import (
+    DescriptionError,
+    NetworkDescription,
+    description_path,
+    read_description,
+)
 from model.described.network import DescribedNetwork
 from model.drawing import TOLERANCES, check_answer, drawn_image, golden_answer
-from model.golden import GoldenAnswer
+from model.golden import GoldenAnswer, GoldenError
+from model.view import Reading, predict_by_shape
 
 GOLDEN_PICTURE = (480, 640)
 """Height and width of the drawn image of golden answers."""
@@ -123,6 +129,17 @@ class RunningNetwork:
                 for name, values in one.items():
                     one[name] = (values + (other[name][:, ::-1] if values.ndim == 2 else other[name])) / 2
         return outputs
+
+    def see(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Reading]:
+        """Return what it says of pictures of any sizes, each at its own size and through no known lens.
+
+        Raises:
+            NetworkFileError: The network returns something else than its description says.
+            ValueError: It cannot see a picture, or returned NaN or infinity.
+        """
+        outputs = predict_by_shape([self.steps.prepare(picture) for picture in pictures], self.run)
+        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        return [self.steps.read(output, size, *size) for output, size in zip(outputs, sizes, strict=True)]
 
     def answer_drawing(self) -> np.ndarray:
         """Return the main output for the drawn image."""
@@ -241,6 +258,29 @@ class RunningNetwork:
                 f'another size (size.rule {rules.rule!r}); expected "size": {{"rule": "fixed", "target": '
                 f"[{size[0]}, {size[1]}]}}"
             )
+
+
+def open_network(
+    path: Path,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> RunningNetwork:
+    """Open a network by the description beside it, and hold it to its golden answer; see `RunningNetwork`.
+
+    Raises:
+        NetworkFileError: It or its description cannot be used, or it fails the golden check.
+    """
+    try:
+        description = read_description(description_path(path))
+        running = RunningNetwork(path, description, threads=threads, device=device, precision=precision)
+        running.check_golden()
+    except (DescriptionError, ValueError) as error:
+        raise NetworkFileError(str(error)) from error
+    except GoldenError as error:
+        raise NetworkFileError(f"{path}: {error}") from error
+    return running
 
 
 def _open(

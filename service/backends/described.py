@@ -6,9 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from model.described import DescriptionError, description_path, read_description
-from model.described.runtime import NetworkFileError, RunningNetwork
-from model.golden import GoldenError
+from model.described.runtime import NetworkFileError, open_network
 from service.backends.base import BackendError, BackendOptions
 
 _MAX_BATCH = 4
@@ -34,19 +32,15 @@ class DescribedBackend:
     padded = False
 
     def __init__(self, network: Path, options: BackendOptions) -> None:
+        precision: Literal["float32", "bfloat16"] = (
+            "bfloat16" if options.precision == "bfloat16" else "float32"
+        )
         try:
-            description = read_description(description_path(network))
-            precision: Literal["float32", "bfloat16"] = (
-                "bfloat16" if options.precision == "bfloat16" else "float32"
+            self._running = open_network(
+                network, threads=options.threads, device=options.device, precision=precision
             )
-            self._running = RunningNetwork(
-                network, description, threads=options.threads, device=options.device, precision=precision
-            )
-            self._running.check_golden()
-        except (DescriptionError, NetworkFileError, ValueError) as error:
+        except NetworkFileError as error:
             raise BackendError(str(error)) from error
-        except GoldenError as error:
-            raise BackendError(f"{network}: {error}") from error
         graph = self._running.graph
         self.precision: str = graph.precision
         self.description = f"{graph.runtime}, {graph.precision}"

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from model.ground import GroundPlane, NoGroundError, find_ground
 from model.images import disparity_to_depth_map
-from model.metadata import CheckpointMetadata, DepthScale
+from model.metadata import DepthScale
 from model.view import Lens as FocalLengths
 from model.view import View as NetworkView
 from service.codec.cameras import Camera
@@ -83,16 +83,11 @@ def knowledge_of(request: DepthRequest, cameras: Mapping[str, Camera]) -> Knowle
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkDepth:
-    """What a checkpoint says of its network's depth."""
+    """What is known of a network's depth."""
 
     scale: DepthScale
     farthest: float
     """That it can return, in its own unit."""
-
-    @classmethod
-    def of(cls, metadata: CheckpointMetadata) -> Self:
-        """Return what these say."""
-        return cls(scale=metadata.scale, farthest=metadata.config.max_depth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +117,7 @@ class Scene:
 
     def __init__(self, knowledge: Knowledge, image: DecodedImage, network: NetworkDepth) -> None:
         self._knowledge, self._image = knowledge, image
-        self._scale, self._farthest = network.scale, network.farthest
+        self._scale, self.farthest = network.scale, network.farthest
         self._lens, self._source = _lens_of(knowledge, image)
         self._camera = camera if (camera := knowledge.camera) is not None and camera.distorts else None
         ratio = None if self._lens is None else self._lens.fy_px / image.height
@@ -145,7 +140,7 @@ class Scene:
         lens = self.lens_of_map(height, width)
         depth = scale.map(disparity, height, width)
         measured = Measured(
-            depth=depth, scale=scale, lens=lens, notice=notice, farthest=scale.farthest(self._farthest)
+            depth=depth, scale=scale, lens=lens, notice=notice, farthest=scale.farthest(self.farthest)
         )
         if self._camera is None:
             return measured
@@ -266,9 +261,11 @@ class Observed:
             InvalidArgument: What the caller knows of the scene does not fit it.
         """
         measured = self.scene.measure(self.disparity, height, width)
-        if not self.notice or measured.scale.unit == "metre":
-            return measured
-        return replace(measured, notice="; ".join(filter(None, (measured.notice, self.notice))))
+        return replace(measured, notice=self.notice_of(measured.scale, measured.notice))
+
+    def notice_of(self, scale: Scale, notice: str) -> str:
+        """Return what is said of depth by this scale, beside what the scale itself has to say."""
+        return "; ".join(filter(None, (notice, "" if scale.unit == "metre" else self.notice)))
 
 
 def observe(

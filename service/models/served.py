@@ -10,15 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from model.described import (
-    DescribedNetwork,
-    DescriptionError,
-    description_path,
-    network_sha256,
-    read_description,
-)
-from model.metadata import CheckpointError, contents_sha256, read_metadata
-from model.view import CheckpointView, View
+from model.described import DescribedNetwork, DescriptionError, network_sha256, view_of
+from model.metadata import CheckpointError, contents_sha256
+from model.view import View
 from service.backends import Backend, BackendError, BackendOptions, Placement, open_backend
 from service.contract.answer import ModelInfo, ModelState, ModelStatistics
 from service.models.discovery import CheckpointFile
@@ -329,10 +323,12 @@ def _look(path: Path, *, hashed: bool) -> tuple[View, str]:
         DescriptionError: It is described wrongly.
         OSError: It cannot be read.
     """
-    if path.suffix == ".safetensors":
-        return CheckpointView(read_metadata(path)), contents_sha256(path) if hashed else ""
-    description = read_description(description_path(path))
-    return DescribedNetwork(description), network_sha256(path, description) if hashed else ""
+    view = view_of(path)
+    if not hashed:
+        return view, ""
+    if isinstance(view, DescribedNetwork):
+        return view, network_sha256(path, view.description)
+    return view, contents_sha256(path)
 
 
 def _shape(item: np.ndarray) -> tuple[int, ...]:

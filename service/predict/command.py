@@ -14,13 +14,14 @@ import tyro
 from tqdm import tqdm
 
 from model.commands import ending_with_its_reader, merged
-from model.metadata import CheckpointError, read_metadata
+from model.described import DescriptionError, view_of
+from model.metadata import CheckpointError
 from service.backends import Backend, BackendError, BackendOptions, choose, open_backend
 from service.backends.base import Precision
 from service.backends.choose import cores
 from service.codec import COLOUR_MAPS
 from service.codec.cameras import Camera, CamerasError, read_cameras
-from service.codec.measure import Knowledge, NetworkDepth
+from service.codec.measure import Knowledge
 from service.contract.bounds import STEADINESS, USUAL_STEADINESS
 from service.contract.errors import InvalidArgument, ServiceError
 from service.contract.formats import Format, PlyEdges
@@ -65,7 +66,7 @@ class PredictCommand:
     formats: tuple[Format, ...] | None = None
     """What to write: png16 and color by default; of videos, only the side-by-side video by default."""
     checkpoint: Path = PRETRAINED / "student.safetensors"
-    """The network."""
+    """The network: a checkpoint, or a network of others (.onnx, .xml) with its .depth.json beside it."""
     foundation_weights: Path | None = None
     """A teacher's, as a timm .safetensors file; by default they are downloaded."""
     backend: Literal["auto", "openvino", "torch"] = "auto"
@@ -151,8 +152,11 @@ class PredictCommand:
         )
         if knowledge.camera is not None and knowledge.lens is not None:
             raise InvalidArgument("--camera and a lens were both given; expected one of them")
-        network = NetworkDepth.of(read_metadata(self.checkpoint))
-        return Known(network=network, knowledge=knowledge, sparse_depth=self.sparse_depth)
+        try:
+            view = view_of(self.checkpoint)
+        except DescriptionError as error:
+            raise InvalidArgument(str(error)) from None
+        return Known(view=view, knowledge=knowledge, sparse_depth=self.sparse_depth)
 
     def _camera(self) -> Camera | None:
         if self.camera is None:

@@ -7,12 +7,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-import numpy as np
-from jaxtyping import Float32
-
 PreparedT = TypeVar("PreparedT")
 AnswerT = TypeVar("AnswerT")
-Disparity = Float32[np.ndarray, "rows columns"]
 
 _AHEAD = 2
 """Batches that are prepared before they are needed, and that may wait to be finished."""
@@ -20,8 +16,8 @@ _AHEAD = 2
 
 def overlapped(
     tasks: Iterable[Callable[[], PreparedT | None]],
-    predict: Callable[[Sequence[PreparedT]], Iterable[Disparity]],
-    finish: Callable[[PreparedT, Disparity], AnswerT],
+    predict: Callable[[Sequence[PreparedT]], Iterable[Any]],
+    finish: Callable[[PreparedT, Any], AnswerT],
     *,
     batch: int,
     preparers: int,
@@ -34,8 +30,8 @@ def overlapped(
 
     Args:
         tasks: Each prepares one item, or says with None that there are no more.
-        predict: Called in the caller's own thread; what it raises ends everything.
-        finish: Makes the answer.
+        predict: Returns an output for each item, in the caller's own thread; what it raises ends everything.
+        finish: Makes the answer of an item and its output.
         batch: How many items `predict` is given, at most.
         preparers: Threads for tasks.
         finishers: Threads for `finish`.
@@ -55,10 +51,10 @@ def overlapped(
                 break
             good = [future.result() for future in taken if future.exception() is None]
             items = [item for item in good if item is not None]
-            disparities = iter(zip(items, predict(items) if items else (), strict=True))
+            outputs = iter(zip(items, predict(items) if items else (), strict=True))
             for future in taken:
                 failed = future.exception() is not None
-                answers.append(future if failed else finishing.submit(finish, *next(disparities)))
+                answers.append(future if failed else finishing.submit(finish, *next(outputs)))
             while answers and (answers[0].done() or len(answers) > _AHEAD * batch):
                 yield answers.popleft()
         while answers:

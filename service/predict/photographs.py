@@ -5,10 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from model.view import predict_by_shape
 from service.backends import Backend
 from service.codec import DecodedImage, decode_image, encode_depth, held_range
 from service.codec.encode import EncodeOptions, invalid_value
@@ -40,10 +42,10 @@ def predict_photographs(
     threads: int,
 ) -> Generator[Written | Failed, None, None]:
     """Write what was asked for of each photograph, and yield what became of it, in their order."""
-    prepare = partial(_decode, backend=backend, known=known, keep_rgb=outputs.need_photographs)
+    prepare = partial(_decode, known=known, keep_rgb=outputs.need_photographs)
     answers = overlapped(
         (partial(prepare, photograph) for photograph in photographs),
-        lambda batch: backend.predict(np.stack([one.image.pixels for one in batch])),
+        lambda batch: predict_by_shape([one.image.seen for one in batch], backend.predict),
         partial(_finish, known=known, colour=colour, outputs=outputs),
         batch=backend.max_batch,
         preparers=threads,
@@ -87,15 +89,17 @@ def stored(kind: Format, path: Path, depth: Float32[np.ndarray, "height width"])
     return Stored(path=str(path), scale=kind.spec.scale, invalid=invalid_value(depth, kind))
 
 
-def _decode(photograph: Input, *, backend: Backend, known: Known, keep_rgb: bool) -> _Photograph:
+def _decode(photograph: Input, *, known: Known, keep_rgb: bool) -> _Photograph:
+    height, width = known.view.usual_size
     image = decode_image(
         photograph.path.read_bytes(),
-        height=backend.height,
-        width=backend.width,
+        height=height,
+        width=width,
         max_pixels=MAX_PIXELS,
         keep_rgb=keep_rgb,
         scaled=False,  # as the Predictor sees it, rather than a little quicker
         camera=known.knowledge.camera,
+        view=None if known.view.fractions else known.view,
     )
     image = replace(image, known=known.points_of(photograph.path, image, MAX_PIXELS))
     return _Photograph(input=photograph, image=image)
@@ -103,14 +107,15 @@ def _decode(photograph: Input, *, backend: Backend, known: Known, keep_rgb: bool
 
 def _finish(
     photograph: _Photograph,
-    disparity: Float32[np.ndarray, "rows columns"],
+    output: Any,
     *,
     known: Known,
     colour: Colour,
     outputs: Outputs,
 ) -> Written:
     image = photograph.image
-    measured = known.scene(image).measure(disparity, image.height, image.width)
+    size = image.height, image.width
+    measured = known.observe(image, output, size).measure(*size)
     depth, scale = measured.depth, measured.scale
     minimum, maximum = held_range(depth, Format.NPY)
     if measured.lens is None and outputs.need_photographs:

@@ -1,10 +1,12 @@
-"""What is known of every picture of a run: by its caller, and by its checkpoint."""
+"""What is known of every picture of a run: by its caller, and by its network."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from model.view import View
 from service.codec import DecodedImage
-from service.codec.measure import Knowledge, NetworkDepth, Scene
+from service.codec.measure import Knowledge, Observed, observe
 from service.codec.scale import KnownDepths
 from service.codec.sparse import read_sparse_depth
 from service.contract.request import SparseDepth
@@ -14,8 +16,8 @@ from service.contract.request import SparseDepth
 class Known:
     """The same for each picture of a run."""
 
-    network: NetworkDepth
-    """Of the checkpoint."""
+    view: View
+    """How the network sees pictures, and what its outputs mean."""
     knowledge: Knowledge = field(default_factory=Knowledge)
     sparse_depth: Path | None = None
     """A photograph's depth with holes, or a folder of such files by the photographs' names."""
@@ -34,10 +36,10 @@ class Known:
         sparse = replace(self.knowledge.anchor, png=path.read_bytes())
         return read_sparse_depth(sparse, image.height, image.width, max_pixels=max_pixels)
 
-    def scene(self, image: DecodedImage) -> Scene:
-        """Return what is known of one picture.
+    def observe(self, image: DecodedImage, output: Any, size: tuple[int, int]) -> Observed:
+        """Read the network's output for a picture, for a map of this height and width.
 
         Raises:
-            InvalidArgument: It is none of the named camera's.
+            InvalidArgument: The picture is none of the named camera's.
         """
-        return Scene(self.knowledge, image, self.network)
+        return observe(self.view, output, self.knowledge, image, size)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from model.images import resize_image
+from model.view import View, predict_by_shape
 from service.backends import Backend
 from service.codec import DecodedImage
 from service.codec.cameras import Camera
@@ -64,6 +66,8 @@ class _Frame:
     ticks: int
     pixels: Image
     """At the network's size."""
+    seen: np.ndarray
+    """The network's input."""
     size: tuple[int, int]
     """Height and width of the frame itself."""
     panel: Image
@@ -109,13 +113,13 @@ def _predict(
 ) -> Written:
     target = outputs.path(video.stem, SIDE_BY_SIDE)
     keep_rgb = options.frames and outputs.need_photographs
-    frames = _FrameReader(reader, backend, options, known.knowledge.camera, keep_rgb=keep_rgb)
+    frames = _FrameReader(reader, known.view, options, known.knowledge.camera, keep_rgb=keep_rgb)
     with outputs.writing(target) as partial:
         with VideoWriter(partial, rate=reader.rate, time_base=reader.time_base) as writer:
             finisher = _FrameFinisher(video, known, outputs, options, writer)
             answers = overlapped(
                 repeat(frames.next),
-                lambda batch: backend.predict(np.stack([frame.pixels for frame in batch])),
+                lambda batch: predict_by_shape([frame.seen for frame in batch], backend.predict),
                 finisher.finish,
                 batch=backend.max_batch,
                 preparers=1,  # frames come one after the other,
@@ -136,14 +140,14 @@ class _FrameReader:
     def __init__(
         self,
         reader: VideoReader,
-        backend: Backend,
+        view: View,
         options: VideoOptions,
         camera: Camera | None,
         *,
         keep_rgb: bool,
     ) -> None:
         self._camera = camera if camera is not None and camera.distorts else None
-        self._reader, self._backend, self._options, self._keep_rgb = reader, backend, options, keep_rgb
+        self._reader, self._view, self._options, self._keep_rgb = reader, view, options, keep_rgb
         self._panel: tuple[int, int] | None = None
 
     def next(self) -> _Frame | None:
@@ -155,10 +159,12 @@ class _FrameReader:
         if self._camera is not None:
             rgb = rectify_image(rgb, self._camera, height, width)
         self._panel = self._panel or panel_size(height, width, self._options.panel_width)
+        pixels = resize_image(rgb, *self._view.size(height, width))
         return _Frame(
             index=frame.index,
             ticks=frame.ticks,
-            pixels=resize_image(rgb, self._backend.height, self._backend.width),
+            pixels=pixels,
+            seen=pixels if self._view.fractions else self._view.prepare(rgb),
             size=(height, width),
             panel=resize_image(rgb, *self._panel),
             rgb=rgb if self._keep_rgb else None,
@@ -181,12 +187,14 @@ class _FrameFinisher:
         self._minimum, self._maximum, self._count = float("inf"), 0.0, 0
         self._files: dict[str, Stored] = {}
 
-    def finish(self, frame: _Frame, disparity: Float32[np.ndarray, "rows columns"]) -> None:
-        scene = self._known.scene(
-            DecodedImage(pixels=frame.pixels, height=frame.size[0], width=frame.size[1])
-        )
+    def finish(self, frame: _Frame, output: Any) -> None:
+        image = DecodedImage(pixels=frame.pixels, height=frame.size[0], width=frame.size[1])
+        height, width = frame.pixels.shape[:2]
+        observed = self._known.observe(image, output, (height, width))
+        scene, disparity = observed.scene, observed.disparity
         if self._scale is None:
-            (self._scale, self._notice), self._size = scene.scale_of(disparity, *frame.size), frame.size
+            (self._scale, notice), self._size = scene.scale_of(disparity, *frame.size), frame.size
+            self._notice = observed.notice_of(self._scale, notice)
         disparity = scene.bounded(self._steady(frame, disparity, scene))
         height, width = frame.size if self._options.frames else frame.panel.shape[:2]
         depth = self._scale.map(disparity, height, width)
@@ -195,7 +203,7 @@ class _FrameFinisher:
         half = resize_image(colours, *frame.panel.shape[:2])
         self._writer.write(np.concatenate([frame.panel, half], axis=1), frame.ticks)
         if self._options.frames:
-            farthest = self._scale.farthest(self._known.network.farthest)
+            farthest = self._scale.farthest(scene.farthest)
             encoding = EncodeOptions(
                 unit=self._scale.unit,
                 colour=colour,

@@ -44,13 +44,13 @@ from training.judge.stamp import stamp
 from training.networks.semantics import ProbeError
 
 USAGE = """
-Judge a checkpoint, or an export of one, by a published protocol.
+Judge a checkpoint, an export of one, or a described network of others, by a published protocol.
 
   depth-evaluate CHECKPOINT --protocol kitti-eigen --data RAW --split LIST
   depth-evaluate CHECKPOINT --protocol kitti-improved --data RAW --split LIST --ground-truth DEPTH
   depth-evaluate CHECKPOINT --protocol cityscapes --data CITYSCAPES
   depth-evaluate CHECKPOINT --protocol make3d --data MAKE3D
-  depth-evaluate CHECKPOINT --protocol nyu --data NYU
+  depth-evaluate NETWORK.onnx --protocol nyu --data NYU
 
 One's own photographs, by depth files of the same names (PNG, TIFF, .npy, .exr; --depth-scale says what their
 numbers mean); so with odometry 04, and with drives of KITTI raw:
@@ -80,7 +80,8 @@ class EvaluateCommand:
     """Judge a checkpoint, or an export of one, by a published protocol."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint (.safetensors), or an export of one (.onnx, .xml)."""
+    """A checkpoint (.safetensors), an export of one (.onnx, .xml), or a network of others (.onnx, .xml) with
+    its .depth.json beside it."""
     protocol: Literal["kitti-eigen", "kitti-improved", "cityscapes", "make3d", "nyu", "folder"]
     data: tuple[Path, ...]
     """The data set's root; for `folder`, the photographs, of one set or several, which count the same."""
@@ -102,8 +103,10 @@ class EvaluateCommand:
     two protocols have a list each, of 697 and 652 frames; both are called test_files.txt where they lie."""
     crop: Crop = "none"
     """For `folder`: which pixels count; `garg` for KITTI's cameras."""
-    alignment: tuple[Literal["median", "lsq", "none"], ...] = ("median",)
-    """How predictions come to the ground truth's scale; of several, the first sorts the contact sheet."""
+    alignment: tuple[Literal["median", "lsq", "none"], ...] | None = None
+    """How predictions come to the ground truth's scale; of several, the first sorts the contact sheet. By
+    default median, and what its unit needs for a network of others: lsq where it is affine, median and none
+    where it is in metres."""
     flip: bool = False
     """Average with the prediction for the mirrored photograph: the plain mean, where Godard et al. (CVPR
     2017) keep one of the two in the outer columns."""
@@ -146,8 +149,10 @@ class EvaluateCommand:
         """Return what to call the data."""
         return self.name or ", ".join(map(place_name, self.data if self.split is None else [self.split]))
 
-    def alignments(self) -> tuple[Alignment, ...]:
-        """Return the alignments by their full names."""
+    def alignments(self, candidate: Candidate) -> tuple[Alignment, ...]:
+        """Return the alignments by their full names: those that were asked for, or the candidate's usual."""
+        if self.alignment is None:
+            return candidate.usual
         if not self.alignment:
             raise JudgingError("--alignment names none; expected median, lsq or none, or several of them")
         return tuple("least_squares" if name == "lsq" else name for name in self.alignment)
@@ -222,19 +227,20 @@ def run(command: EvaluateCommand) -> Evaluation:
             `ValueError`, each of which names what is wrong.
     """
     if command.stamp and command.checkpoint.suffix != ".safetensors":
-        raise JudgingError(f"--stamp needs a checkpoint, and {command.checkpoint} is an export")
+        raise JudgingError(f"--stamp needs a checkpoint, and {command.checkpoint} is none (.safetensors)")
     frames, protocol = command.open()
     candidate = _open_candidate(command, command.checkpoint)
+    candidate.check(alignments := command.alignments(candidate), aspects=command.aspects)
     verify_all(frames.parts)
     require_countable(frames, protocol)
-    aspects = _aspects(command, candidate, protocol) if command.aspects else None
-    reports = _judge_candidate(command, candidate, frames, protocol, aspects)
+    aspects = _aspects(command, candidate, protocol, alignments[0]) if command.aspects else None
+    reports = _judge_candidate(command, candidate, frames, protocol, alignments, aspects)
     evaluation = Evaluation(
         candidate=candidate,
         data=command.data_name(),
         reports=reports,
-        baselines=_baselines(command, frames, protocol),
-        against=_against(command, frames, protocol),
+        baselines=_baselines(command, frames, protocol, alignments),
+        against=_against(command, frames, protocol, alignments),
         aspects=None if aspects is None else aspects.report(),
         remark=_remark(frames, candidate, reports),
     )
@@ -245,9 +251,11 @@ def run(command: EvaluateCommand) -> Evaluation:
     return evaluation
 
 
-def _aspects(command: EvaluateCommand, candidate: Candidate, protocol: JudgingProtocol) -> AspectsWatch:
+def _aspects(
+    command: EvaluateCommand, candidate: Candidate, protocol: JudgingProtocol, alignment: Alignment
+) -> AspectsWatch:
     semantics = Semantics(_weights(command))
-    return AspectsWatch(protocol, command.alignments()[0], candidate.metres_per_unit, semantics)
+    return AspectsWatch(protocol, alignment, candidate.metres_per_unit, semantics)
 
 
 def _weights(command: EvaluateCommand) -> WeightsSource:
@@ -264,6 +272,7 @@ def _judge_candidate(
     candidate: Candidate,
     frames: Sets,
     protocol: JudgingProtocol,
+    alignments: Sequence[Alignment],
     watch: Watch | None = None,
 ) -> tuple[Report, ...]:
     return _judge(
@@ -271,6 +280,7 @@ def _judge_candidate(
         candidate.predict,
         frames,
         protocol,
+        alignments,
         candidate.metres_per_unit,
         flip=command.flip,
         batch_size=candidate.batch_size,
@@ -278,12 +288,16 @@ def _judge_candidate(
     )
 
 
-def _against(command: EvaluateCommand, frames: Sets, protocol: JudgingProtocol) -> Baseline | None:
+def _against(
+    command: EvaluateCommand, frames: Sets, protocol: JudgingProtocol, alignments: Sequence[Alignment]
+) -> Baseline | None:
     """Judge the other candidate on the same frames."""
     if command.against is None:
         return None
     other = _open_candidate(command, command.against)
-    return Baseline(name=command.against.name, reports=_judge_candidate(command, other, frames, protocol))
+    other.check(alignments)
+    found = _judge_candidate(command, other, frames, protocol, alignments)
+    return Baseline(name=command.against.name, reports=found)
 
 
 def _remark(frames: Sets, candidate: Candidate, reports: Sequence[Report]) -> str | None:
@@ -300,6 +314,7 @@ def _judge(
     predict: PredictDisparity,
     frames: Sets,
     protocol: JudgingProtocol,
+    alignments: Sequence[Alignment],
     metres_per_unit: float | None,
     *,
     flip: bool,
@@ -310,7 +325,7 @@ def _judge(
         predict,
         frames,
         protocol,
-        command.alignments(),
+        alignments,
         metres_per_unit=metres_per_unit,
         flip=flip,
         batch_size=command.batch_size or batch_size,
@@ -321,13 +336,15 @@ def _judge(
     )
 
 
-def _baselines(command: EvaluateCommand, frames: Sets, protocol: JudgingProtocol) -> tuple[Baseline, ...]:
+def _baselines(
+    command: EvaluateCommand, frames: Sets, protocol: JudgingProtocol, alignments: Sequence[Alignment]
+) -> tuple[Baseline, ...]:
     planes = dict(_planes(command, frames, protocol)) if command.baselines else {}
     return tuple(
         Baseline(
             name=name,
             plane=plane,
-            reports=_judge(command, plane.predict, frames, protocol, 1.0, flip=False),
+            reports=_judge(command, plane.predict, frames, protocol, alignments, 1.0, flip=False),
         )
         for name, plane in planes.items()
     )

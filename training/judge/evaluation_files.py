@@ -79,7 +79,7 @@ class Evaluation:
             "checkpoint": {
                 "name": self.candidate.path.name,
                 "sha256": self.candidate.sha256,
-                "metadata": json.loads(self.candidate.metadata.to_json()),
+                "metadata": self.candidate.said,
             },
             "reports": [report.summary() for report in self.reports],
             "baselines": [

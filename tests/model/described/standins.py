@@ -66,3 +66,22 @@ def write_network(
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+def write_brightness(path, *, factor=1.0, shift=0.0, size=(None, None)):
+    """Write a network that returns ``factor x + shift`` for the mean x of a pixel's three values.
+
+    Its output, `predicted_depth`, has the size of its input, `pixel_values`.
+    """
+    constants = {"w": np.full((1, 3, 1, 1), factor / 3), "b": np.array([shift])}
+    image = ["batch", 3, size[0] or "height", size[1] or "width"]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["pixel_values", "w", "b"], ["predicted_depth"])],
+        "brightness",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("predicted_depth", TensorProto.FLOAT, [image[0], 1, None, None])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return path

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.described import DescribedNetwork, parse_description
+from model.described import DescribedNetwork, DescriptionError, parse_description
 from model.drawing import drawn_image
 from model.metadata import DepthScale
 from model.view import Lens
@@ -177,3 +177,8 @@ def test_a_ramp_across_the_picture_comes_back_in_its_place(preset):
     back = read(one, values, 240, 320).disparity
     depth = 1 / back if said.quantity == "depth" else back
     np.testing.assert_allclose(depth[120, 10:-10], ramp[10:-10], atol=1.5)
+
+
+def test_a_description_that_refuses_usual_photographs_is_refused_itself():
+    with pytest.raises(DescriptionError, match=r"usual size: a picture of 640x480.*size\.max_pixels"):
+        network(size={"rule": "native", "max_pixels": 1000})
