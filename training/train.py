@@ -20,7 +20,13 @@ from training.data.frames import FrameError
 from training.data.layout import LayoutError
 from training.data.loader import BatchLoader, LoaderConfig
 from training.data.mixture import Mixture
-from training.data.preflight import check_measured, check_shown, learned_cameras, warn_of_shared
+from training.data.preflight import (
+    check_measured,
+    check_neighbours,
+    check_shown,
+    learned_cameras,
+    warn_of_shared,
+)
 from training.data.sources import foretell, help_text, open_sources
 from training.data.tokens import TokenCache, TokensError, cache_tokens
 from training.loop.distributed import Process, joined, wait_for_all
@@ -95,6 +101,7 @@ def train(config: TrainConfig, process: Process) -> Finished | None:
     networks = build_networks(config, process.device, cameras)
     loader = _loader(config, dataset, networks, process, training=True)
     check_shown(loader)
+    check_neighbours(dataset, read=loader.config.views)
     validation = None
     if watched is not None:
         validation = _loader(config, watched, networks, process, training=False)

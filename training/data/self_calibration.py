@@ -8,16 +8,15 @@ nothing, and then nothing is returned.
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float64
+
+from training.data.followed import Grey, Points, moved, points_in, scale_of, shrunk
 
 _log = logging.getLogger(__name__)
 
-_WIDTH = 480
-"""Frames are followed at no more columns than these."""
 _POINTS, _LEAST_POINTS = 60, 25
 """Of a window."""
 _FOV_DEG = (30.0, 38.0, 47.0, 56.0, 66.0, 77.0, 89.0, 102.0, 116.0)
@@ -42,8 +41,6 @@ _STEPS, _ENOUGH = 20, 1e-3
 """Of the fit at most, and the share of the error below which another brings too little."""
 _TINY = 1e-9
 
-Grey = UInt8[np.ndarray, "rows columns"]
-Points = Float64[np.ndarray, "points 2"]
 Paths = Float64[np.ndarray, "frames points 2"]
 
 
@@ -81,44 +78,25 @@ def focal_per_width(
 
 def _followed(window: Sequence[Grey], mask: Bool[np.ndarray, "rows columns"] | None) -> Paths | None:
     """Follow points from the middle frame to both ends, in pixels of the frames, centres at +0.5."""
-    scale = min(1.0, _WIDTH / window[0].shape[1])
-    frames = [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for frame in window]
+    scale, frames = scale_of(window[0]), [shrunk(frame) for frame in window]
     middle, size = len(frames) // 2, frames[0].shape[::-1]
-    shown = None if mask is None else cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    start = cv2.goodFeaturesToTrack(frames[middle], 4 * _POINTS, 0.01, size[0] / 40, mask=shown)
-    if start is None:
+    small = None if mask is None else cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    start = points_in(frames[middle], 4 * _POINTS, None if small is None else small > 0)
+    if not len(start):
         return None
     paths = np.full((len(frames), len(start), 2), np.nan)
-    paths[middle] = start[:, 0]
+    paths[middle] = start
     for order in (range(middle, 0, -1), range(middle, len(frames) - 1)):
         step = -1 if order.step < 0 else 1
         for at in order:
-            paths[at + step] = _moved(frames[at], frames[at + step], paths[at])
-    moved = np.linalg.norm(paths - paths[middle], axis=2).max(axis=0)
-    whole = np.isfinite(paths).all(axis=(0, 2)) & (moved > _LEAST_MOTION_PX)
+            paths[at + step] = moved(frames[at], frames[at + step], paths[at])
+    farthest_px = np.linalg.norm(paths - paths[middle], axis=2).max(axis=0)
+    whole = np.isfinite(paths).all(axis=(0, 2)) & (farthest_px > _LEAST_MOTION_PX)
     if whole.sum() < _LEAST_POINTS:
         return None
     chosen = np.flatnonzero(whole)[:_POINTS]
     followed: Paths = (paths[:, chosen] + 0.5) / scale
     return followed
-
-
-def _moved(before: Grey, after: Grey, points: Points) -> Points:
-    """Return where points went; NaN where they do not come back to where they were."""
-    known = np.isfinite(points).all(axis=1)
-    moved = np.full_like(points, np.nan)
-    if not known.any():
-        return moved
-    start = points[known].astype(np.float32)[:, None]
-    options: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
-    there, found, _ = map(np.asarray, cv2.calcOpticalFlowPyrLK(before, after, start, start.copy(), **options))
-    back, returned, _ = map(
-        np.asarray, cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **options)
-    )
-    good = found[:, 0].astype(bool) & returned[:, 0].astype(bool)
-    good &= np.linalg.norm((back - start)[:, 0], axis=1) < 0.5
-    moved[known] = np.where(good[:, None], there[:, 0], np.nan)
-    return moved
 
 
 def _costs(
