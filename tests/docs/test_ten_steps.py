@@ -21,7 +21,7 @@ from tests.e2e.process import SERVE, running
 from tests.model.films import MATRICES, film
 from tests.training.street import Street
 
-STREET = Street(frames=112)
+STREET = Street(frames=112, slides=False)
 FILMED, STILLS = 100, 12
 NEAR_M = 8.0
 """As far as so short a training at so small a size gives depth its shape; beyond, all comes out too near."""

@@ -26,6 +26,13 @@ def test_what_stands_on_the_road_is_not_ground():
     assert find_ground(depth, X, Y).height == pytest.approx(1.4, rel=0.02)
 
 
+def test_far_ground_that_is_drawn_too_near_does_not_move_the_near():
+    depth = road(1.4, pitch_deg=1.0)
+    nearest = depth[-1, COLUMNS // 2]
+    too_near = depth * np.maximum(1, depth / (2 * nearest)) ** -0.25  # by a tenth at three times the distance
+    assert find_ground(too_near, X, Y).height == pytest.approx(1.4, rel=0.02)
+
+
 def test_a_wall_is_no_ground():
     with pytest.raises(NoGroundError, match="is not level: its normal is 90 degrees off"):
         find_ground(np.full((ROWS, COLUMNS), 4.0, np.float32), X, Y)

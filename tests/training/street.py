@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 SKY_M = 1e4
+_WEAVES = 23
+"""Frames in which it weaves to one side, to the other, and back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class Street:
     step_m: float = 0.35
     turn_deg: float = 9.0
     """How far it looks to both sides as it weaves."""
+    slides: bool = True
+    """Whether it goes 1.2 m to both sides, as on a sledge; else where it looks, as a car does."""
     grain: float = 9.0
     """Of the textures, in cells a metre."""
     bonnet: float = 0.12
@@ -36,13 +40,15 @@ class Street:
 
     def pose(self, frame: float) -> tuple[np.ndarray, np.ndarray]:
         """world_R_camera and the place; the world's y points down and the ground lies at 0."""
-        phase = 2 * np.pi * frame / 23
+        phase = 2 * np.pi * frame / _WEAVES
         yaw, pitch = np.radians(self.turn_deg) * np.sin(phase), np.radians(1.2) * np.sin(1.7 * phase + 1)
         cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
         turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array(
             [[1, 0, 0], [0, cp, -sp], [0, sp, cp]]
         )
-        return turn, np.array([1.2 * np.sin(phase + 0.6), -self.camera_height_m, self.step_m * frame])
+        driven_m = -self.step_m * np.radians(self.turn_deg) * _WEAVES / (2 * np.pi) * np.cos(phase)
+        aside_m = 1.2 * np.sin(phase + 0.6) if self.slides else driven_m
+        return turn, np.array([aside_m, -self.camera_height_m, self.step_m * frame])
 
     def draw(self, frame: float) -> tuple[np.ndarray, np.ndarray]:
         """Return RGB and depth in metres."""

@@ -17,9 +17,20 @@ def fov_deg(focal):
     return 2 * np.degrees(np.arctan(0.5 / focal))
 
 
-@pytest.mark.parametrize("truth", [48.0, 75.0])
-def test_a_camera_that_turns_tells_its_field_of_view(truth):
-    street = Street(frames=20, width=WIDTH, height=HEIGHT, fov_deg=truth, turn_deg=14, grain=24, bonnet=0.0)
+@pytest.mark.parametrize(
+    ("truth", "turn_deg", "slides"), [(48.0, 14, True), (75.0, 14, True), (75.0, 9, False)]
+)
+def test_a_camera_that_turns_tells_its_field_of_view(truth, turn_deg, slides):
+    street = Street(
+        frames=20,
+        width=WIDTH,
+        height=HEIGHT,
+        fov_deg=truth,
+        turn_deg=turn_deg,
+        slides=slides,
+        grain=24,
+        bonnet=0.0,
+    )
     focal = focal_per_width(windows(street), (WIDTH / 2, HEIGHT / 2))
     assert fov_deg(focal) == pytest.approx(truth, rel=0.03)
 
