@@ -15,6 +15,7 @@ from model.config import ModelConfig, preset
 from model.weights import WeightsSource
 from training.data.augment import AugmentConfig
 from training.data.sources import SourceError, without_places
+from training.judge.protocols.folder import Crop
 from training.losses.config import LossesConfig
 from training.networks.intrinsics import IntrinsicsConfig
 from training.networks.pose import PoseConfig
@@ -115,6 +116,9 @@ class OperationConfig:
     """Steps; 0: none."""
     validate_every: int = 500
     """Steps; 0: only at the end."""
+    validate_crop: Crop = "none"
+    """Within which pixels count for the choice of the best state: `garg` suits KITTI's cameras. The log has
+    the error of each."""
     save_every: int = 500
     """Steps."""
     save_minutes: float = 10.0

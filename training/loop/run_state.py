@@ -43,6 +43,8 @@ class RunState:
     """Spent on training so far."""
     best: float | None
     """The best validation error so far."""
+    best_by: tuple[str, ...] = ()
+    """The crop and the lines of data by which that was measured; another choice begins anew."""
     recent_losses: tuple[float, ...] = ()
     """By which an exploding loss is known."""
 
@@ -94,7 +96,8 @@ def load_run_state(folder: Path, settings: Mapping[str, Any]) -> tuple[RunState,
         ) from error
     if described.pop("version", None) != _VERSION:
         raise RunStateError(f"{path}: written by another version of this program")
-    state = RunState(**(described | {"recent_losses": tuple(described["recent_losses"])}))
+    sequences = {name: tuple(described.get(name, ())) for name in ("recent_losses", "best_by")}
+    state = RunState(**(described | sequences))
     if changed := differences(state.settings, settings):
         raise RunStateError(
             f"{path.parent} holds a run with other settings; expected the same, or another folder\n  "

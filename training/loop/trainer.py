@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from training.config import CONTENTS, TrainConfig, decisive
 from training.data.batch import Batch
 from training.data.loader import BatchLoader
 from training.data.relight import RawBatch
+from training.judge.protocols.folder import Crop
 from training.loop.distributed import Process, agreed, unsynchronised, wait_for_all, wrapped
 from training.loop.failure import TrainingDiverged, save_failure
 from training.loop.interrupts import stopping_by_signals
@@ -34,7 +35,7 @@ from training.loop.optimizer import (
 from training.loop.outcome import Outcome
 from training.loop.run_log import Progress, RunLog
 from training.loop.run_state import RunState, load_run_state, save_run_state
-from training.loop.validation import Validated, validate
+from training.loop.validation import Validated, say_validated, validate
 from training.step.assembly import Networks
 from training.step.step import StepResult, TrainingStep
 
@@ -103,6 +104,7 @@ class Trainer:
         self.done = 0
         self.seconds = 0.0
         self._best: float | None = None
+        self._best_by = (config.operation.validate_crop, *config.validation)
         self._stopping = False
         if ahead is None:
             ahead = process.device.type == "cuda" and process.world_size == 1
@@ -164,6 +166,7 @@ class Trainer:
                 settings=self._settings,
                 seconds=round(self.seconds, 3),
                 best=self._best,
+                best_by=self._best_by,
                 recent_losses=tuple(self._recent),
             )
             save_run_state(self._folder, state, dict(self._tensors()))
@@ -266,7 +269,8 @@ class Trainer:
         prefix = "optimizer/"
         kept = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         restore_optimizer(self._optimizer, self._parameters, kept)
-        self.done, self.seconds, self._best = state.step, state.seconds, state.best
+        self.done, self.seconds = state.step, state.seconds
+        self._best = state.best if state.best_by in ((), self._best_by) else None
         self._recent.extend(state.recent_losses)
         self._log.forget_after(self.done)
 
@@ -308,32 +312,20 @@ class Trainer:
     def _validate(self) -> Validated | None:
         """Judge the averaged weights, and keep them where they are the best so far."""
         self._read()
-        validated = None
+        crop = self.config.operation.validate_crop
+        found: Mapping[Crop, Validated] = {}
         if self._validation is not None and self._process.leads:
             with self.averaged():
-                validated = validate(self.networks.depth, self._validation, self._process.device)
-                better = validated is not None and (
-                    self._best is None or validated.metrics.abs_rel < self._best
-                )
-                if validated is not None and better:
-                    self._best = validated.metrics.abs_rel
+                found = validate(self.networks.depth, self._validation, self._process.device)
+                best = found.get(crop)
+                if best is not None and (self._best is None or best.metrics.abs_rel < self._best):
+                    self._best = best.metrics.abs_rel
                     if self._on_best is not None:
-                        self._on_best(validated)
-        if validated is not None:
-            values = asdict(validated.metrics) | {"scale": validated.scale, "spread": validated.scale_spread}
-            each = [math.nan if one is None else one.abs_rel for one in validated.sets]
-            if len(each) > 1:
-                values |= {f"abs_rel/{number}": error for number, error in enumerate(each, 1)}
-            self._log.scalars(self.done, values, group="validation")
-            sets = f" (of sets: {', '.join(f'{error:.4f}' for error in each)})" if len(each) > 1 else ""
-            _log.info(
-                "validation after step %d: abs_rel %.4f%s  delta1 %.3f  scale %.3f (spread %.0f%%)  "
-                "%d frames",
-                self.done, validated.metrics.abs_rel, sets, validated.metrics.delta1, validated.scale,
-                100 * validated.scale_spread, validated.frames,
-            )  # fmt: skip
+                        self._on_best(best)
+        if found:
+            say_validated(self._log, self.done, found, crop)
         wait_for_all(self._process)
-        return validated
+        return found.get(crop)
 
 
 def _due(step: int, every: int) -> bool:

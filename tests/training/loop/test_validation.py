@@ -1,4 +1,7 @@
 import hashlib
+import json
+import logging
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +18,15 @@ from tests.training.worlds import FOCAL, HEIGHT, WIDTH, WallWorld, tiny_config
 from training.data.augment import NO_AUGMENTATION, AugmentConfig
 from training.data.loader import BatchLoader, LoaderConfig
 from training.data.mixture import Mixture
-from training.loop.validation import validate
+from training.judge.protocols.kitti_eigen import garg_crop
+from training.loop.distributed import joined
+from training.loop.run_log import RunLog
+from training.loop.trainer import Trainer
+from training.loop.validation import say_validated, validate
 from training.losses.config import LossesConfig, SynthesisConfig
 from training.losses.depth_labels import DepthLabelsConfig
 from training.release.publish import find_parents, fit_scale, publish
+from training.step.assembly import build_networks
 
 CPU = torch.device("cpu")
 
@@ -37,7 +45,7 @@ def student():
 
 def test_a_network_that_starts_flat_is_right_about_a_wall_but_for_its_scale():
     network = student()
-    found = validate(network, loader(), CPU)
+    found = validate(network, loader(), CPU)["none"]
     assert found.frames == 8
     assert found.metrics.abs_rel < 0.05
     # 12 m is where depth starts, 6 m where the wall is.
@@ -68,8 +76,8 @@ class Slope(WallWorld):
 def test_each_set_counts_the_same_however_many_frames_it_has():
     network = student()
     parts = [Slope(5, 1), Slope(2, None), Slope(1, 6)]
-    found = validate(network, loader_of(Mixture(parts)), CPU)
-    alone = [validate(network, loader_of(part), CPU) for part in parts]
+    found = validate(network, loader_of(Mixture(parts)), CPU)["none"]
+    alone = [validate(network, loader_of(part), CPU).get("none") for part in parts]
     assert alone[1] is None
     assert found.sets[1] is None
     easy, hard = alone[0].metrics.abs_rel, alone[2].metrics.abs_rel
@@ -77,6 +85,41 @@ def test_each_set_counts_the_same_however_many_frames_it_has():
     assert [found.sets[0].abs_rel, found.sets[2].abs_rel] == pytest.approx([easy, hard], rel=1e-4)
     assert found.metrics.abs_rel == pytest.approx((easy + hard) / 2, rel=1e-4)
     assert found.frames == 6
+
+
+class Framed(WallWorld):
+    """A wall that is measured as thrice as far outside Garg's crop."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        far = 3 * sample.depth_m
+        inside = garg_crop(*far.shape)
+        far[inside] = sample.depth_m[inside]
+        return replace(sample, depth_m=far)
+
+
+def test_each_crop_has_its_error_and_one_chooses_the_best(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    found = validate(student(), loader_of(Framed(3)), CPU)
+    assert found["garg"].metrics.abs_rel < 0.05 < 0.2 < found["none"].metrics.abs_rel
+    say_validated(RunLog(tmp_path, tensorboard=False), 7, found, "garg")
+    (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert line["abs_rel"] == line["abs_rel_garg"] < line["abs_rel_none"]
+    assert re.search(r"step 7: abs_rel 0\.0\d+ within Garg's crop, 0\.\d+ without a crop", caplog.text)
+
+
+def test_a_crop_in_which_nothing_was_measured_is_said(tmp_path, caplog):
+    class Above(WallWorld):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            sample.depth_m[garg_crop(*sample.depth_m.shape)] = 0
+            return sample
+
+    caplog.set_level(logging.INFO)
+    found = validate(student(), loader_of(Above(3)), CPU)
+    assert list(found) == ["none"]
+    say_validated(RunLog(tmp_path, tensorboard=False), 7, found, "garg")
+    assert "nothing was measured within that crop" in caplog.text
 
 
 def test_the_unit_is_fitted_to_depth_that_was_measured():
@@ -173,3 +216,26 @@ def test_parents_are_known_by_what_is_in_them(tmp_path):
     teacher.unlink()
     with pytest.raises(CheckpointError, match=r"teacher\.safetensors.*cannot be read"):
         find_parents(tiny_config(tmp_path, teacher=teacher))
+
+
+def test_the_best_so_far_is_forgotten_where_other_frames_or_another_crop_watch(tmp_path):
+    def bests(world, line, crop="none"):
+        config = tiny_config(tmp_path)
+        operation = replace(config.operation, validate_crop=crop)
+        config = replace(
+            config, validation=(line,), operation=operation, schedule=replace(config.schedule, steps=1)
+        )
+        found = []
+        with joined("cpu") as process:
+            networks = build_networks(config, process.device)
+            trainer = Trainer(
+                config, networks, loader_of(WallWorld()), loader_of(world), process, on_best=found.append
+            )
+            trainer.run()
+        return [one.metrics.abs_rel > 0.1 for one in found]
+
+    assert bests(WallWorld(2), "video:near") == [False]
+    assert bests(Slope(2, 6), "video:near") == []
+    assert bests(Slope(2, 6), "video:far") == [True]
+    assert bests(Slope(2, 8), "video:far") == []
+    assert bests(Slope(2, 8), "video:far", crop="garg") == [True]
