@@ -20,7 +20,7 @@ Points = Float64[np.ndarray, "points 2"]
 
 def scale_of(image: Grey) -> float:
     """Return by what an image is scaled before points are followed through it."""
-    return min(1.0, _WIDTH / image.shape[1])
+    return min(1.0, _WIDTH / int(image.shape[1]))
 
 
 def shrunk(image: Grey) -> Grey:
