@@ -30,6 +30,8 @@ class Reading:
     """What a unit is worth in this picture, through this lens."""
     farthest: float = math.inf
     """The farthest depth that the network can return, in its own unit."""
+    confidence: Float32[np.ndarray, "rows columns"] | None = None
+    """How sure the network is of each pixel, from 0 to 1; None where it does not say, or nobody asked."""
     notice: str = ""
     """What callers are told as long as nothing that they know makes metres of it; empty where nothing is."""
 

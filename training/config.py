@@ -144,7 +144,8 @@ class TrainConfig:
     backbone_weights: WeightsSource = "hub"
     """The geometric encoder's first weights: likewise."""
     teacher: Path | None = None
-    """The checkpoint to distil from; its foundation model is `foundation_weights`."""
+    """The checkpoint to distil from; its foundation model is `foundation_weights`. Or a network of others
+    (.onnx, .xml) with its .depth.json beside it."""
     asking: TeacherConfig = field(default_factory=TeacherConfig)
     """How the teacher is asked."""
     initial: Path | None = None

@@ -73,7 +73,7 @@ def student() -> TrainConfig:
 
 
 def distil() -> TrainConfig:
-    """The lightweight network, from a teacher (--teacher) and self-supervised at once."""
+    """The lightweight network, from a teacher (--teacher), be it a network of others, and by views."""
     return TrainConfig(
         recipe="distil",
         model=preset("student"),

@@ -36,6 +36,7 @@ from training.loop.run_log import duration
 from training.loop.run_state import RunStateError
 from training.loop.trainer import Finished, Trainer
 from training.loop.validation import Validated
+from training.networks.described import is_described, look_at
 from training.networks.semantics import ProbeError
 from training.recipes import NEEDS, RECIPES
 from training.release.publish import find_parents, fit_scale, publish
@@ -149,6 +150,8 @@ def _look_at_parents(config: TrainConfig) -> tuple[tuple[Parent, ...], DepthScal
     if need is not None and getattr(config, need) is None:
         raise ValueError(f"{need} is None; the recipe {config.recipe} expects --{need} CHECKPOINT")
     parents = find_parents(config)
+    if config.teacher is not None and is_described(config.teacher):
+        return parents, look_at(config.teacher).scale
     return parents, None if config.teacher is None else read_metadata(config.teacher).scale
 
 

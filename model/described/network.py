@@ -174,6 +174,21 @@ class DescribedNetwork:
         farthest = (self.depth_range[1] or math.inf) if scale.unit == "metre" else math.inf
         return Reading(disparity=disparity, scale=scale, farthest=farthest, notice=notice)
 
+    def confidence(self, output: Outputs, picture: tuple[int, int]) -> Float32[np.ndarray, "_ _"] | None:
+        """Return how sure the network is of each pixel of a picture, from 0 to 1; None where it does not say.
+
+        Units of confidence differ from network to network: it is c / (c + m), m being the median of c, or
+        m / (c + m) where c is an error (`sense` is `below`).
+        """
+        said = self.description.confidence
+        if said is None:
+            return None
+        values = np.asarray(output[said.tensor], np.float32)
+        values = self._restored(values, self.frame(*picture), *picture).clip(0)
+        middle = max(float(np.median(values)), float(np.finfo(np.float32).tiny))
+        share: np.ndarray = (values if said.sense == "above" else middle) / (values + np.float32(middle))
+        return share
+
     def _restored(self, values: np.ndarray, frame: Frame, height: int, width: int) -> np.ndarray:
         """Take what surrounds the picture away, and bring the rest to a size."""
         said = self.description.output

@@ -4,7 +4,7 @@ Whatever a graph says, nothing is executed but the runtime's own operators.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -139,7 +139,10 @@ class RunningNetwork:
         """
         outputs = predict_by_shape([self.steps.prepare(picture) for picture in pictures], self.run)
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-        return [self.steps.read(output, size, *size) for output, size in zip(outputs, sizes, strict=True)]
+        return [
+            replace(self.steps.read(output, size, *size), confidence=self.steps.confidence(output, size))
+            for output, size in zip(outputs, sizes, strict=True)
+        ]
 
     def answer_drawing(self) -> np.ndarray:
         """Return the main output for the drawn image."""

@@ -17,6 +17,7 @@ from model.config import preset
 from model.foundation import FoundationEncoder
 from model.info import read_info
 from model.metadata import DepthScale, read_metadata
+from tests.model.described.standins import write_brightness
 from tests.model.films import film as write_film
 from tests.training.worlds import photograph
 from training.hints.command import main as hints
@@ -189,6 +190,25 @@ def test_a_student_is_distilled_from_a_teacher_of_the_same_data(film, tmp_path):
     assert {"scale", "category", "feature", "imitation"} <= set(json.loads(lines[0]))
     parents = read_metadata(tmp_path / "second" / "student.safetensors").provenance.parents
     assert [parent.role for parent in parents] == ["teacher"]
+
+
+@pytest.mark.parametrize("views", [True, False])
+def test_a_student_learns_from_an_affine_network_of_others_and_says_what_is_known(
+    views, film, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    network = write_brightness(tmp_path / "other.onnx", factor=3.0)
+    said = {"format": "depth-network/1", "preset": "depth-anything-v2", "licence": "CC BY-NC 4.0"}
+    network.with_suffix(".depth.json").write_text(json.dumps({**said, "size": {"target": [70]}}))
+    alone = [] if views else ["--losses.synthesis.weight", "0", "--losses.imitation.no-gated"]
+    assert smoke(film, tmp_path / "run", "--teacher", str(network), *alone) == 0
+    assert "disparity up to a factor and a shift" in caplog.text
+    [losses] = [line for line in caplog.messages if line.startswith("losses")]
+    assert "imitation" in losses
+    assert "category" not in losses
+    metadata = read_metadata(tmp_path / "run" / "student.safetensors")
+    assert metadata.scale == DepthScale(affine=not views)
+    assert metadata.inherited_licence() == "CC BY-NC 4.0"
 
 
 def test_a_checkpoint_is_finetuned_from_its_weights(film, tmp_path):

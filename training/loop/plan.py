@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -13,6 +13,7 @@ from training.loop.distributed import Process
 from training.loop.run_log import duration
 from training.loop.trainer import Trainer
 from training.losses.config import FROM_A_TEACHER
+from training.networks.described import DescribedTeacher
 from training.step.assembly import Networks
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,12 @@ def _lines(
     yield f"network   {model.name} at {model.width}x{model.height}; trainable: {parts}"
     for camera in networks.learned_cameras:
         yield f"camera    {camera.name}: learned, from a field of view of {camera.fov_deg:.1f} degrees"
-    yield f"losses    {', '.join(_weights(config))}"
+    teacher = networks.frozen.teacher
+    taught: Sequence[str] = FROM_A_TEACHER if teacher is not None else ()
+    if isinstance(teacher, DescribedTeacher):
+        yield f"teacher   {teacher.description}"
+        taught = teacher.losses
+    yield f"losses    {', '.join(_weights(config, taught))}"
     schedule = config.schedule
     samples = schedule.steps * schedule.accumulation * config.batch.size
     each = (
@@ -69,10 +75,10 @@ def _lines(
     yield f"machine   {process.device}, {processes}, {torch.get_num_threads()} threads, {config.precision}"
 
 
-def _weights(config: TrainConfig) -> Iterator[str]:
+def _weights(config: TrainConfig, taught: Sequence[str]) -> Iterator[str]:
     for field in dataclasses.fields(config.losses):
         weight = getattr(getattr(config.losses, field.name), "weight", 0)
-        if weight and (config.teacher is not None or field.name not in FROM_A_TEACHER):
+        if weight and (field.name in taught or field.name not in FROM_A_TEACHER):
             yield f"{field.name} {weight:g}"
 
 

@@ -30,6 +30,7 @@ from training.data.batch import Batch
 from training.data.loader import BatchLoader
 from training.judge.alignment import median_ratio
 from training.losses.config import LossesConfig
+from training.networks.described import is_described, look_at
 
 _log = logging.getLogger(__name__)
 _FARTHEST_M = 80.0
@@ -98,6 +99,10 @@ def find_parents(config: TrainConfig) -> tuple[Parent, ...]:
     parents = []
     for role, path in (("teacher", config.teacher), ("initial", config.initial)):
         if path is not None:
+            if role == "teacher" and is_described(path):
+                taught = look_at(path)
+                parents.append(Parent(role=role, sha256=taught.sha256, licence=taught.licence))
+                continue
             try:
                 licence = read_metadata(path).inherited_licence()
                 parents.append(Parent(role=role, sha256=file_sha256(path), licence=licence))
@@ -127,7 +132,8 @@ def fit_scale(
         loader: Of training frames, which are looked at as they were photographed.
         device: Of the network.
         losses: Which of them taught.
-        teacher: The scale of the one that the network was distilled from.
+        teacher: The scale of the one that the network was distilled from. An affine one leaves a network
+            affine that learned from nothing else; views and labels tell the shift.
         batches: How many are looked at.
     """
     training = network.training
@@ -135,6 +141,10 @@ def fit_scale(
     ratios: list[float] = []
     lenses: list[float] = []
     metric = False
+    if teacher is not None and teacher.affine:
+        if not losses.synthesis.weight and not losses.labels.weight:
+            return teacher  # whatever was measured: two numbers are unknown, and a median finds one
+        teacher = None
     for step in range(batches):
         batch = loader.photographed_at(step)
         lenses += _lenses(batch)

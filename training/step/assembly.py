@@ -12,6 +12,7 @@ from model.metadata import LearnedCamera
 from model.network import StudentNet, TeacherNet, build
 from training.config import TrainConfig
 from training.losses.feature_imitation import FeatureProjections
+from training.networks.described import DescribedTeacher, is_described
 from training.networks.intrinsics import LearnedIntrinsics
 from training.networks.pose import PoseNetwork
 from training.networks.semantics import SHIPPED_PROBE, TokenProbe, load_probe
@@ -22,7 +23,7 @@ from training.networks.teacher import Teacher
 class Frozen:
     """What is asked and never trained; it stays out of the run's state."""
 
-    teacher: Teacher | None = None
+    teacher: Teacher | DescribedTeacher | None = None
     foundation: FoundationEncoder | None = None
     """Gives tokens where the batch has none; the teacher's, or the trained network's own."""
     probe: TokenProbe | None = None
@@ -88,7 +89,7 @@ def build_networks(
     torch.manual_seed(config.seed)
     depth = _depth_network(config)
     teacher = None
-    if config.teacher is not None:
+    if config.teacher is not None and not is_described(config.teacher):
         teacher, _ = load_checkpoint(config.teacher, foundation_weights=config.foundation_weights)
         teacher.requires_grad_(False)
         teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,7 +112,7 @@ def build_networks(
         LearnedIntrinsics(config.intrinsics, cameras) if cameras else None,
         projections,
         Frozen(
-            teacher=None
+            teacher=_described_teacher(config, device)
             if teacher is None
             else Teacher(teacher, config.asking, features=bool(config.losses.feature.weight)),
             foundation=foundation,
@@ -119,6 +120,29 @@ def build_networks(
         ),
     )
     return networks.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _described_teacher(config: TrainConfig, device: torch.device) -> DescribedTeacher | None:
+    """Open a network of others, where one teaches; it has no features to imitate.
+
+    Raises:
+        ValueError: Nothing would be learned from it.
+    """
+    if config.teacher is None:
+        return None
+    model, losses = config.model, config.losses
+    teacher = DescribedTeacher(config.teacher, config.asking, model.height, model.width, device)
+    if teacher.affine and not losses.imitation.weight:
+        raise ValueError(
+            f"{config.teacher} knows disparity up to a factor and a shift, which losses.imitation alone "
+            "learns from, and its weight is 0; expected --losses.imitation.weight above 0"
+        )
+    if teacher.affine and losses.scale.mode == "shared":
+        raise ValueError(
+            f"losses.scale.mode is 'shared', and {config.teacher} has no scale to share: it knows disparity "
+            "up to a factor and a shift; expected --losses.scale.mode median"
+        )
+    return teacher
 
 
 def _depth_network(config: TrainConfig) -> TeacherNet | StudentNet:

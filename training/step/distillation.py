@@ -13,10 +13,11 @@ from torch.nn import functional
 from model.decoder import DepthOutput
 from training.losses.category_alignment import category_alignment, category_logits
 from training.losses.config import LossesConfig
-from training.losses.depth_imitation import depth_imitation, trusted
+from training.losses.depth_imitation import affine_imitation, depth_imitation, trusted
 from training.losses.feature_imitation import FeatureProjections, feature_imitation
 from training.losses.reprojection import Explained
 from training.losses.scale_alignment import aligned_log_depth, scale_alignment
+from training.networks.described import TaughtOutput
 from training.step.synthesis import resample
 
 CATEGORY_STRIDE = 4
@@ -35,11 +36,16 @@ def distillation(
 
     Args:
         student: Of the image in other light.
-        teacher: Of the same image as photographed, without gradient.
+        teacher: Of the same image as photographed, without gradient. Of one whose disparity has a factor and
+            a shift of its own only these are imitated which that leaves: neither scale nor categories.
         projections: From the student's features to the teacher's.
         config: Weights and forms.
         evidence: Gives the view synthesis of the student's and of the teacher's disparity, where a gate asks.
     """
+    if isinstance(teacher, TaughtOutput) and teacher.affine:
+        weight = teacher.weight * _followed(student, config, evidence)
+        imitated = affine_imitation(student.disparity, teacher.disparity, weight, config.imitation)
+        return {"imitation": config.imitation.weight * imitated}
     losses: dict[str, Float[Tensor, " batch"]] = {}
     if config.scale.weight:
         losses["scale"] = config.scale.weight * scale_alignment(student.disparity, teacher.disparity)
@@ -74,8 +80,17 @@ def _depth(
 ) -> Float[Tensor, " batch"]:
     ours = aligned_log_depth(student.disparity, config.scale)
     theirs = aligned_log_depth(teacher.disparity, config.scale)
-    kept = torch.ones_like(ours, dtype=torch.bool)
-    if config.imitation.gated:
-        coarse = trusted(*evidence(), config.imitation)
-        kept = functional.interpolate(coarse.float(), ours.shape[-2:], mode="nearest") > 0.5
-    return depth_imitation(ours, theirs, kept, config.imitation)
+    weight = _followed(student, config, evidence)
+    if isinstance(teacher, TaughtOutput):
+        weight = weight * teacher.weight
+    return depth_imitation(ours, theirs, weight, config.imitation)
+
+
+def _followed(
+    student: DepthOutput, config: LossesConfig, evidence: Callable[[], tuple[Explained, Explained]]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return 1 where the teacher may be followed, and 0 where the photographs object."""
+    if not config.imitation.gated:
+        return torch.ones_like(student.disparity, dtype=torch.float32)
+    coarse = trusted(*evidence(), config.imitation)
+    return functional.interpolate(coarse.float(), student.disparity.shape[-2:], mode="nearest")

@@ -19,6 +19,7 @@ from training.losses.pose_labels import pose_labels
 from training.losses.reprojection import Explained
 from training.losses.sky import sky, sky_weights
 from training.losses.smoothness import smoothness
+from training.networks.described import TaughtOutput
 from training.networks.teacher import ask
 from training.step.assembly import Networks
 from training.step.distillation import distillation
@@ -87,13 +88,14 @@ def training_step(
     scene = _Scene(networks, batch, tokens, pose, config, step)
     losses |= _self_supervision(scene, student)
     losses |= _guards(scene, student)
-    if teacher is not None:
+    seen = teacher.beside(student.disparity) if isinstance(teacher, TaughtOutput) else teacher
+    if teacher is not None and seen is not None:
         losses |= distillation(
             student,
             teacher,
             networks.projections,
             config.losses,
-            lambda: _evidence(scene, student, teacher),
+            lambda: _evidence(scene, student, seen),
         )
     # 4. One number: the sum over losses, the mean over samples.
     total = torch.stack(list(losses.values())).sum(dim=0).mean()
@@ -101,7 +103,7 @@ def training_step(
         loss=total,
         terms={name: loss.detach().mean() for name, loss in losses.items()},
         watched=_watched(scene, student) if detail else {},
-        pictures=_pictures(scene, student, teacher) if detail else None,
+        pictures=_pictures(scene, student, seen) if detail else None,
     )
 
 

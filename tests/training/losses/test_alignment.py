@@ -11,7 +11,7 @@ from training.losses.category_alignment import (
     category_logits,
     log_centres,
 )
-from training.losses.depth_imitation import DepthImitationConfig, depth_imitation, trusted
+from training.losses.depth_imitation import DepthImitationConfig, affine_imitation, depth_imitation, trusted
 from training.losses.feature_imitation import FeatureProjections, feature_imitation
 from training.losses.reprojection import Explained
 from training.losses.scale_alignment import (
@@ -120,13 +120,13 @@ def test_projections_turn_student_channels_into_teacher_channels():
 
 def test_depth_apart_by_a_factor_costs_its_logarithm_and_no_edges():
     ours, theirs = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.7)
-    kept = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    kept = torch.ones(1, 1, 4, 4)
     assert depth_imitation(ours, theirs, kept, DepthImitationConfig()).item() == pytest.approx(0.7)
 
 
 def test_a_missed_edge_costs_its_height_at_every_scale_that_sees_it():
     theirs = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 1, 4, 4)
-    kept = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    kept = torch.ones(1, 1, 4, 4)
     config = DepthImitationConfig(gradient_weight=1.0, gradient_scales=2)
     # |difference| is 1/2 on average; of the steps along a row one in three is 1, and at stride 2 one in one.
     expected = 1 / 2 + (1 / 3 + 1) / 2
@@ -135,7 +135,7 @@ def test_a_missed_edge_costs_its_height_at_every_scale_that_sees_it():
 
 def test_pixels_that_are_not_kept_count_for_nothing():
     theirs = torch.tensor([5.0, 1.0])[None, None, None]
-    kept = torch.tensor([False, True])[None, None, None]
+    kept = torch.tensor([0.0, 1.0])[None, None, None]
     assert depth_imitation(torch.zeros(1, 1, 1, 2), theirs, kept, DepthImitationConfig()).item() == 1
 
 
@@ -160,3 +160,38 @@ def test_features_in_bfloat16_are_projected_in_float32():
     (half,) = projections((features.bfloat16(),))
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, projections((features,))[0], rtol=0.05, atol=0.05)
+
+
+def random_disparity(seed):
+    return torch.rand(2, 1, 8, 12, generator=torch.Generator().manual_seed(seed)) + 0.1
+
+
+ALL = torch.ones(2, 1, 8, 12)
+
+
+def test_disparities_apart_by_a_factor_and_a_shift_are_alike():
+    disparity = random_disparity(0)
+    loss = affine_imitation(0.3 * disparity + 2, disparity, ALL, DepthImitationConfig())
+    torch.testing.assert_close(loss, torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_a_flat_disparity_gains_nothing_over_a_wrong_one():
+    wanted, config = random_disparity(0), DepthImitationConfig(gradient_weight=0.0)
+    flat = affine_imitation(torch.full_like(wanted, 0.5), wanted, ALL, config)
+    nearly = affine_imitation(wanted + 0.1 * random_disparity(1), wanted, ALL, config)
+    torch.testing.assert_close(flat, torch.ones(2), atol=1e-4, rtol=0)
+    assert (nearly < 0.5 * flat).all()
+
+
+def test_pixels_of_which_a_teacher_says_nothing_move_nothing():
+    wanted, ours = random_disparity(0), random_disparity(1).requires_grad_()
+    weight = (random_disparity(2) > 0.6).float()
+    other = torch.where(weight > 0, wanted, 1e6)
+    config = DepthImitationConfig()
+    loss, same = (affine_imitation(ours, theirs, weight, config) for theirs in (wanted, other))
+    torch.testing.assert_close(loss, same)
+    loss.sum().backward()
+    assert (ours.grad[weight == 0] == 0).all()
+    assert (ours.grad[weight > 0] != 0).any()
+    nothing = affine_imitation(ours, wanted, torch.zeros_like(wanted), config)
+    assert (nothing == 0).all()
