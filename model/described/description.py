@@ -89,6 +89,9 @@ class SizeRules:
     """Whether pixels are whole numbers again after the resize."""
     max_pixels: int = 1 << 22
     """More are refused."""
+    buckets: int = 0
+    """How many sizes there are for common photographs, where the rule keeps the aspect: each picture gets the
+    nearest, and is stretched a little, so that more pictures share a batch. 0: every picture its own."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.multiple <= 256:
@@ -99,6 +102,14 @@ class SizeRules:
             raise ValueError(
                 f"size.target is {list(self.target)}; expected {wanted} positive whole numbers for the rule "
                 f"{self.rule!r}"
+            )
+        if not 0 <= self.buckets <= 64:
+            raise ValueError(f"size.buckets is {self.buckets}; expected 0 to 64")
+        one_size = self.rule in ("fixed", "fit-and-pad") or self.aspect == "stretch"
+        if self.buckets and (one_size or self.rule == "native"):
+            kept = "every picture has one size already" if one_size else "pictures keep their own sizes"
+            raise ValueError(
+                f"size.buckets is {self.buckets} and size.rule {self.rule!r}: {kept}; expected 0"
             )
         if self.max_pixels < 1:
             raise ValueError(f"size.max_pixels is {self.max_pixels}; expected at least 1")

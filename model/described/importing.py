@@ -31,7 +31,7 @@ from model.described.description import (
 )
 from model.described.hugging_face import read_hugging_face
 from model.described.runtime import GOLDEN_PICTURE, NetworkFileError, RunningNetwork
-from model.described.sizes import frame_of
+from model.described.sizes import buckets, frame_of
 from model.disparity import disparity_to_depth
 from model.drawing import TOLERANCES, check_answer, drawn_image, golden_answer
 from model.golden import GoldenAnswer, GoldenError
@@ -207,6 +207,9 @@ def _show(description: NetworkDescription, say: Say) -> None:
         rows, columns = frame.content
         inside = f", inside {frame.input[1]}x{frame.input[0]}" if frame.input != frame.content else ""
         say(f"  {width}x{height}: seen at {columns}x{rows}{inside}")
+    if description.size.buckets:
+        sizes = ", ".join(f"{columns}x{rows}" for rows, columns in buckets(description.size))
+        say(f"  common photographs share {sizes}")
     unit = {
         "metre": "metres" + ("" if description.focal.rule == "none" else ", where the lens is known"),
         "relative": "relative: one known distance makes metres",
@@ -232,16 +235,25 @@ def _keys(arguments: argparse.Namespace) -> dict[str, Any]:
     for key in ("preset", "licence", "source", "runtime"):
         if (value := getattr(arguments, key)) is not None:
             keys[key] = value
-    if arguments.size is not None:
-        rows, _, columns = arguments.size.partition("x")
-        if not (rows.isdecimal() and columns.isdecimal()):
-            raise DescriptionError(f"--size is {arguments.size!r}; expected HEIGHTxWIDTH")
-        keys["size"] = {**keys.get("size", {}), "rule": "fixed", "target": [int(rows), int(columns)]}
+    if sizes := _sizes(arguments):
+        keys["size"] = {**keys.get("size", {}), **sizes}
     if not keys.keys() & {"preset", "input", "size", "output"}:
         raise DescriptionError(
             "nothing says what the network needs; expected --preset, --hugging-face or --description"
         )
     return keys
+
+
+def _sizes(arguments: argparse.Namespace) -> dict[str, Any]:
+    sizes: dict[str, Any] = {}
+    if arguments.size is not None:
+        rows, _, columns = arguments.size.partition("x")
+        if not (rows.isdecimal() and columns.isdecimal()):
+            raise DescriptionError(f"--size is {arguments.size!r}; expected HEIGHTxWIDTH")
+        sizes |= {"rule": "fixed", "target": [int(rows), int(columns)]}
+    if arguments.buckets is not None:
+        sizes["buckets"] = arguments.buckets
+    return sizes
 
 
 def _picture(path: Path | None) -> np.ndarray:
@@ -285,6 +297,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--licence", help="of the weights, such as Apache-2.0")
     parser.add_argument("--source", help="where the weights come from")
     parser.add_argument("--size", help="HEIGHTxWIDTH of the only size that the file takes")
+    parser.add_argument(
+        "--buckets", type=int, help="how many sizes common photographs share; each its own where not given"
+    )
     parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), help="which is to serve it")
     parser.add_argument("--check", type=Path, help="the authors' own result for the picture, as .npy")
     parser.add_argument("--picture", type=Path, help="of --check; the drawn image where none is given")

@@ -1,9 +1,13 @@
 """Which size a picture gets in a network's input, by the rules that published networks have."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
+
+import numpy as np
 
 from model.described.description import SizeRules
 
@@ -11,6 +15,21 @@ _REFLECTED = 3
 """ZoeDepth mirrors so many times sqrt(side / 2) pixels on each side."""
 _LONG = 2.5
 """UniDepth pads pictures that are wider or taller than this, times the other side."""
+_MOST_STRETCH = 0.08
+"""Of a side, by a bucket: a picture that none fits so well keeps its own size."""
+_COMMON = (
+    *((240, 320), (480, 640), (600, 800), (768, 1024), (960, 1280), (1536, 2048), (3024, 4032), (1024, 1280)),
+    *((480, 720), (720, 1080), (2000, 3000), (4000, 6000), (1280, 1920), (800, 1280), (1200, 1920)),
+    *((360, 640), (480, 854), (720, 1280), (1080, 1920), (2160, 3840), (1080, 2340), (1080, 2400)),
+    *((640, 640), (1080, 1080), (1080, 1350), (1024, 2048), (1080, 2560), (375, 1242), (370, 1226)),
+)
+"""Height and width of photographs as cameras, telephones, videos and data sets have them; upright, too."""
+_CROPS = tuple(
+    (round(1000 / math.sqrt(aspect)), round(1000 * math.sqrt(aspect)))
+    for aspect in np.geomspace(0.4, 2.5, 49)
+)
+_CROP_SHARE = 0.25
+"""How much a crop, of any aspect between these, counts beside a common photograph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +67,8 @@ def frame_of(rules: SizeRules, height: int, width: int) -> Frame:
     padded = height + 2 * before[0], width + 2 * before[1]
     stretched = rules.rule == "fixed" or rules.aspect == "stretch"
     content = _two(rules.target) if stretched else _RULES[rules.rule](rules, *padded)
+    if rules.buckets:
+        content = _bucket(rules, content)
     inside = content
     if not stretched and rules.rule == "fit-and-pad":
         content = _two(rules.target)
@@ -64,6 +85,52 @@ def frame_of(rules: SizeRules, height: int, width: int) -> Frame:
             )
     corner = (content[0] - inside[0]) // 2, (content[1] - inside[1]) // 2
     return Frame(picture=(height, width), before=before, content=inside, corner=corner, input=content)
+
+
+@cache
+def buckets(rules: SizeRules) -> tuple[tuple[int, int], ...]:
+    """Return the sizes that photographs share: those of common ones, from which others are the least away.
+
+    Sizes are chosen one by one, each the one that helps most, and then exchanged as long as that helps.
+    """
+    own = replace(rules, buckets=0)
+    wanted: defaultdict[tuple[int, int], float] = defaultdict(float)
+    shares = dict.fromkeys(_CROPS, _CROP_SHARE) | dict.fromkeys(_COMMON, 1.0)
+    shares |= {(width, height): share for (height, width), share in shares.items()}
+    for (height, width), share in shares.items():
+        try:
+            wanted[frame_of(own, height, width).content] += share
+        except ValueError:  # the network cannot see such a picture
+            continue
+    sizes = sorted(wanted)
+    logs = np.log(np.array(sizes, np.float64).reshape(-1, 2))
+    apart = np.abs(logs[:, None] - logs[None]).max(axis=2)
+    counts = np.array([wanted[size] for size in sizes], np.float64)
+    chosen: list[int] = []
+
+    def best(kept: list[int]) -> int:
+        nearest = apart[:, kept].min(axis=1) if kept else np.full(len(sizes), np.inf)
+        return int((np.minimum(apart, nearest[:, None]) * counts[:, None]).sum(axis=0).argmin())
+
+    for _ in range(min(rules.buckets, len(sizes))):
+        chosen.append(best(chosen))
+    for _ in range(len(sizes)):
+        before = list(chosen)
+        for place in range(len(chosen)):
+            chosen[place] = best([*chosen[:place], *chosen[place + 1 :]])
+        if chosen == before:
+            break
+    return tuple(sizes[index] for index in sorted(set(chosen)))
+
+
+def _bucket(rules: SizeRules, content: tuple[int, int]) -> tuple[int, int]:
+    def stretch(size: tuple[int, int]) -> float:
+        if min(content) < 1:
+            return math.inf
+        return max(abs(side / own - 1) for side, own in zip(size, content, strict=True))
+
+    nearest = min(buckets(rules), key=stretch, default=content)
+    return nearest if stretch(nearest) <= _MOST_STRETCH else content
 
 
 def _before(rules: SizeRules, height: int, width: int) -> tuple[int, int]:

@@ -1,9 +1,13 @@
 """The sizes were computed by the authors' own functions, and by transformers 5.24.0."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from model.described import frame_of, parse_description, presets
 from model.described.description import SizeRules
+from model.described.sizes import buckets
 
 LOWER = SizeRules(rule="lower", target=(518,), multiple=14)
 MINIMAL = SizeRules(rule="minimal", target=(518,), multiple=14)
@@ -106,3 +110,67 @@ def test_the_bound_on_pixels_is_named_where_a_picture_passes_it():
         frame_of(LOWER, 1, 1000)
     with pytest.raises(ValueError, match="too narrow"):
         frame_of(MINIMAL, 1, 1000)
+
+
+USUAL = ["320x240", "640x480", "4032x3024", "3024x4032", "720x480", "1920x1080", "1080x1920", "1242x375"]
+IN_BUCKETS = [replace(rules, buckets=24) for rules in (LOWER, MINIMAL, LONGEST, MIDAS_3)]
+
+
+def content(rules, picture):
+    width, height = map(int, picture.split("x"))
+    return frame_of(rules, height, width).content
+
+
+def random_pictures(count=300):
+    """Crops of any aspect from 0.4 to 2.5, and of 0.2 to 12 megapixels."""
+    chance = np.random.default_rng(0)
+    aspects = np.exp(chance.uniform(np.log(0.4), np.log(2.5), count))
+    pixels = np.exp(chance.uniform(np.log(2e5), np.log(1.2e7), count))
+    return [f"{round((n * a) ** 0.5)}x{round((n / a) ** 0.5)}" for a, n in zip(aspects, pixels, strict=True)]
+
+
+@pytest.mark.parametrize("rules", IN_BUCKETS)
+@pytest.mark.parametrize("picture", USUAL)
+def test_with_24_buckets_common_photographs_keep_the_size_of_their_authors(rules, picture):
+    assert content(rules, picture) == content(replace(rules, buckets=0), picture)
+
+
+@pytest.mark.parametrize("count", [16, 24])
+@pytest.mark.parametrize("rules", IN_BUCKETS)
+def test_pictures_of_any_aspect_share_sizes_and_are_stretched_a_little(rules, count):
+    pictures = random_pictures()
+    own = [content(replace(rules, buckets=0), picture) for picture in pictures]
+    shared = [content(replace(rules, buckets=count), picture) for picture in pictures]
+    stretch = np.abs(np.array(shared) / np.array(own) - 1).max(axis=1)
+    assert len(set(shared)) <= max(30, len(set(own)) // 2)
+    assert len(set(shared)) < 0.75 * len(set(own))
+    assert stretch.max() <= 0.08
+    assert stretch.mean() < 0.035
+
+
+def test_a_picture_that_no_bucket_fits_keeps_its_own_size():
+    assert content(replace(LOWER, buckets=16), "4000x700") == content(LOWER, "4000x700")
+
+
+def test_buckets_are_as_many_as_are_asked_for_and_sizes_of_photographs_themselves():
+    for count in (1, 4, 16, 24):
+        sizes = buckets(replace(LOWER, buckets=count))
+        assert len(sizes) == count
+        assert all(
+            height % 14 == 0 and width % 14 == 0 and min(height, width) == 518 for height, width in sizes
+        )
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"rule": "fixed", "target": (384,)}, "one size already"),
+        ({"rule": "fit-and-pad", "target": (384,)}, "one size already"),
+        ({"rule": "native"}, "keep their own sizes"),
+    ],
+)
+def test_buckets_are_refused_where_there_is_nothing_to_share(rules, said):
+    with pytest.raises(ValueError, match=rf"size\.buckets is 16 .*{said}; expected 0"):
+        SizeRules(**rules, buckets=16)
+    with pytest.raises(ValueError, match=r"size\.buckets is 65; expected 0 to 64"):
+        SizeRules(rule="lower", target=(518,), buckets=65)
