@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
-        with _naming(path):
+        with naming(path):
             yield partial
         _sync(partial)
         partial.replace(path)
@@ -31,8 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the file that was to be replaced, and be an OSError.
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file that is written, and be an OSError.
 
     safetensors, written in Rust, has its own exception for a full disk, which tells its number in the text.
     """

@@ -67,8 +67,13 @@ class LogLines(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def explain(error: OSError) -> str:
-    """Say what the system refused, of which file, and what to do where the disk is full."""
+def explain(error: Exception) -> str:
+    """Say what the system refused, of which file, and what to do where the disk is full.
+
+    Of other errors, return the text.
+    """
+    if not isinstance(error, OSError):
+        return str(error)
     place = "" if error.filename is None else f"{error.filename}: "
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{place}the disk is full; free some space, or choose a folder on another disk"

@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float32
 
-from model.commands import ending_with_its_reader, merged
+from model.commands import ending_with_its_reader, explain, merged
 from model.metadata import CheckpointError
 from model.weights import WeightsSource
 from training.data.frames import FrameError
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         evaluation = run(command)
     except (CheckpointError, JudgingError, LayoutError, FrameError, ProbeError, ValueError, OSError) as error:
-        raise SystemExit(f"depth-evaluate: {error}") from error
+        raise SystemExit(f"depth-evaluate: {explain(error)}") from error
     print("\n".join(evaluation.lines()))
 
 

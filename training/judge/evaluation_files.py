@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.atomic import replacing
 from training.judge.alignment import SENTENCES
 from training.judge.aspects import AspectsReport
 from training.judge.baselines import Plane
@@ -19,6 +21,8 @@ from training.judge.significance import difference_lines, difference_summary, di
 
 SUMMARY, IMAGES, SHEET = "summary.json", "images.csv", "best_and_worst.png"
 """The files' names."""
+
+_log = logging.getLogger(__name__)
 
 _ROWS = 4
 """So many of the best frames, and of the worst, are drawn."""
@@ -108,12 +112,26 @@ class Evaluation:
 def write_evaluation(
     folder: Path, evaluation: Evaluation, frames: JudgedFrames, protocol: JudgingProtocol
 ) -> None:
-    """Write all files; those of an earlier evaluation in the same folder are overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write all files; those of an earlier evaluation in the same folder are overwritten.
+
+    Raises:
+        OSError: The disk is full, say; what was found is logged, as it may have taken long.
+    """
+    try:
+        _write(folder, evaluation, frames, protocol)
+    except OSError:
+        _log.warning("%s", "\n".join(evaluation.lines()))
+        raise
+
+
+def _write(folder: Path, evaluation: Evaluation, frames: JudgedFrames, protocol: JudgingProtocol) -> None:
     text = json.dumps(evaluation.summary(), indent=2, allow_nan=False)
-    (folder / SUMMARY).write_text(text + "\n")
-    write_csv(folder / IMAGES, evaluation.reports)
-    (folder / SHEET).write_bytes(_sheet(evaluation, frames, protocol))
+    with replacing(folder / SUMMARY) as partial:
+        partial.write_text(text + "\n")
+    with replacing(folder / IMAGES) as partial:
+        write_csv(partial, evaluation.reports)
+    with replacing(folder / SHEET) as partial:
+        partial.write_bytes(_sheet(evaluation, frames, protocol))
 
 
 def best_and_worst(scores: Sequence[FrameScore], rows: int = _ROWS) -> list[int]:

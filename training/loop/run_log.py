@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from model.atomic import naming, replacing
 from training.step.step import Pictures
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class RunLog:
         if self._path is not None:
             line = {"step": step, "time": round(time.time(), 3), "group": group}
             line |= {name: _short(value) for name, value in values.items()}
-            with self._path.open("a") as file:
+            with naming(self._path), self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         if self._board is not None:
             for name, value in values.items():
@@ -61,7 +62,8 @@ class RunLog:
         lines = self._path.read_text().splitlines()
         kept = [line for line in lines if _step_of(line) is not None and (_step_of(line) or 0) <= step]
         if len(kept) < len(lines):
-            self._path.write_text("".join(line + "\n" for line in kept))
+            with replacing(self._path) as partial:
+                partial.write_text("".join(line + "\n" for line in kept))
 
     def close(self) -> None:
         """Write out what is buffered."""
