@@ -9,7 +9,11 @@ what no client would, through every transport. Whoever sends half a request, lea
 or gives too little time counts as having left; everybody else must be answered. The event loop may never stop
 for 100 ms.
 Meanwhile the service's memory, files and threads are sampled, and at the end its gauges must be back at
-nothing. The exit status is 1 where any of this fails.
+nothing. The exit status is 1 where any of this fails, a reload is missing, or it ended early. SIGINT and
+SIGTERM end it early: the report is written all the same, and says so.
+
+The slope of the memory is the median of the slopes between all pairs of fifty equal parts of the second half
+(Theil and Sen), each part with its median. Nothing is left out: what reloads keep is in it.
 
 A million requests take about half an hour on two processors that nothing else uses. Where something does, the
 event loop waits for a processor, and that is a stop too. The callers give way to the service (nice).
@@ -18,11 +22,13 @@ event loop waits for a processor, and that is a stop too. The callers give way t
 import argparse
 import asyncio
 import datetime
+import itertools
 import json
 import os
 import platform
 import re
 import shlex
+import signal
 import statistics
 import sys
 import tempfile
@@ -66,6 +72,7 @@ _AT_REST = (
 )
 _REST_WITHIN_S = 30.0
 _SAMPLE_S = 0.5
+_PARTS = 50
 _SETTLED = 0.5
 """What comes before this fraction of the requests warms caches and the allocator."""
 _MEMORY_FROM = 20_000
@@ -108,9 +115,12 @@ async def soak(
     random = Random(arguments.seed + 1)
     samples = [sample(served, 0)]
     callers = [Caller(corpus, tally, served.http_port, served.grpc_port) for _ in range(arguments.callers)]
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
 
     async def work(caller: Caller) -> None:
-        while tally.asked < arguments.requests and time.monotonic() < ends_at_s:
+        while tally.asked < arguments.requests and time.monotonic() < ends_at_s and not stopped.is_set():
             await caller.do(Random(random.getrandbits(64)))
         await caller.close()
 
@@ -124,7 +134,9 @@ async def soak(
             samples.append(sample(served, tally.asked))
             if tally.asked - told >= 5000:
                 told = tally.asked
-                print(f"{told} asked, {len(tally.wrong)} wrong", file=sys.stderr, flush=True)
+                memory = f"{samples[-1].memory_bytes / 1e6:.1f} MB"
+                text = f"{told} asked, {len(tally.wrong)} wrong, {len(tally.unanswered)} unanswered, {memory}"
+                print(text, file=sys.stderr, flush=True)
 
     watching = asyncio.ensure_future(watch())
     reloading = asyncio.ensure_future(reload_models(served, tally, arguments))
@@ -149,8 +161,12 @@ async def reload_models(served: Serving, tally: Tally, arguments: argparse.Names
         request = urllib.request.Request(
             url, method="POST", headers={"authorization": f"Bearer {_ADMIN_KEY}"}
         )
-        await asyncio.to_thread(_ask, request)
-        tally.count("reloaded", name)
+        try:
+            await asyncio.to_thread(_ask, request)
+        except OSError as error:
+            tally.wrong.append(f"reload of {name}: {error}")
+        else:
+            tally.count("reloaded", name)
 
 
 def _ask(request: urllib.request.Request) -> None:
@@ -208,16 +224,20 @@ class Memory:
     first_mb: float
     last_mb: float
     kb_per_thousand: float
-    """Slope of the line through all settled samples."""
+    """Median of the slopes between all pairs of parts of the settled samples."""
 
 
 def memory_of(samples: list[Sample]) -> Memory:
-    """Fit a line through the settled samples, and compare their first quarter with their last."""
+    """Fit the settled samples robustly, and compare their first quarter with their last."""
     settled = [each for each in samples if each.asked >= _SETTLED * samples[-1].asked] or samples
     part = max(1, len(settled) // 4)
-    slope = 0.0
-    if len({each.asked for each in settled}) > 1:
-        slope = float(np.polyfit([s.asked for s in settled], [s.memory_bytes for s in settled], 1)[0])
+    asked = np.array([each.asked for each in settled])
+    memory_bytes = np.array([each.memory_bytes for each in settled])
+    parts = np.minimum((asked - asked[0]) * _PARTS // max(1, asked[-1] - asked[0]), _PARTS - 1)
+    points = [(np.median(asked[parts == n]), np.median(memory_bytes[parts == n])) for n in np.unique(parts)]
+    pairs = itertools.combinations(points, 2)
+    slopes = [(b_bytes - a_bytes) / (b - a) for (a, a_bytes), (b, b_bytes) in pairs]
+    slope = float(np.median(slopes)) if slopes else 0.0
     return Memory(
         first_mb=statistics.median(s.memory_bytes for s in settled[:part]) / 1e6,
         last_mb=statistics.median(s.memory_bytes for s in settled[-part:]) / 1e6,
@@ -345,6 +365,11 @@ def main() -> None:
     memory = memory_of(samples)
     found = faults(tally, memory, left, samples[0], after)
     found += troubles(said)
+    if tally.asked < arguments.requests:
+        found.append(f"ended after {tally.asked} of {arguments.requests} requests")
+    reloads = sum(tally.outcomes[f"reloaded {name}"] for name in _FACTORS)
+    if reloads != _RELOADS:
+        found.append(f"{reloads} reloads, not {_RELOADS}")
     found += [f"logged {count} times: {text}" for text, count in errors.items()]
     text = "\n".join(report(tally, memory, samples, after, seconds, found, load, stalls_of(said))) + "\n"
     with replacing(arguments.output) as draft:
