@@ -5,7 +5,7 @@ show it. Nothing here knows any layout.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -274,20 +274,36 @@ class FrameDataset:
                 findings.add(path, header.trouble)
             elif header.bits > 8 and path in photographs:
                 findings.add(path, f"has {header.bits} bits a channel; expected 8, or frames of kind video:")
+            elif header.bits <= 8 and path in depth_files:
+                findings.add(path, "has 8 bits a channel; expected a uint16 PNG of depth")
         for moment in self._moments:
-            target = headers[moment.frame.path]
-            if target.trouble is None and (trouble := _calibration_trouble(moment, target)):
-                findings.add(moment.frame.path, trouble)
-            for view in moment.views:
-                source = headers[view.frame.path]
-                sizes = (target.height, target.width), (source.height, source.width)
-                if target.trouble is None and source.trouble is None and sizes[0] != sizes[1]:
-                    findings.add(
-                        view.frame.path, f"is {sizes[1]}, but {moment.frame.path.name} is {sizes[0]}"
-                    )
+            for path, trouble in _troubles(moment, headers):
+                findings.add(path, trouble)
         if not self._moments:
             findings.add(Path(self._name), "no sample at all")
         findings.raise_if_any()
+
+
+def _troubles(moment: Moment, headers: Mapping[Path, Header]) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong with the sizes of a sample's files, and which file it is."""
+    target = headers[moment.frame.path]
+    if target.trouble is not None:
+        return
+    if trouble := _calibration_trouble(moment, target):
+        yield moment.frame.path, trouble
+    size = target.height, target.width
+    # A scan is no image, so that it has no header.
+    depth_path = None if moment.depth is None else moment.depth.path
+    depth = None if depth_path is None else headers.get(depth_path)
+    if depth_path is not None and depth is not None and depth.trouble is None and depth.size != size:
+        yield depth_path, f"is {depth.size}, but its image is {size}"
+    for view in moment.views:
+        source = headers[view.frame.path]
+        if source.trouble is None and (source.height, source.width) != size:
+            yield (
+                view.frame.path,
+                f"is {(source.height, source.width)}, but {moment.frame.path.name} is {size}",
+            )
 
 
 def _calibration_trouble(moment: Moment, header: Header) -> str | None:

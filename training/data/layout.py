@@ -228,9 +228,10 @@ def images_in(folder: Path) -> dict[str, Path]:
     """Map the stem of every PNG or JPEG in a folder to its path, ``frame2`` before ``frame10``.
 
     Raises:
-        LayoutError: Two of them differ in their suffix alone.
+        LayoutError: Two of them differ in their suffix, or in capitals, alone.
     """
-    return _by(lambda path: path.stem, files_in(folder, IMAGE_SUFFIXES))
+    found = _by(lambda path: path.stem.casefold(), files_in(folder, IMAGE_SUFFIXES))
+    return {path.stem: path for path in found.values()}
 
 
 def numbered(files: Iterable[Path]) -> dict[int, Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import Float32
 
 from model.metadata import LearnedCamera
 from training.data.followed import moved, points_in, shrunk
@@ -19,6 +20,10 @@ _BLANK = 2 / 255
 """Images of a smaller standard deviation than this show nothing; a foggy night has ten times as much."""
 _LOOKED_AT = 8
 """Batches, at most."""
+NEAREST_M, FARTHEST_M = 1e-3, 80.0
+"""Measured depth between these counts where a run is watched."""
+_MEASURED = 8
+"""Frames of each data set whose measured depth is looked at, at most."""
 _SAMPLES, _LEAST_SAMPLES = 24, 4
 """Of a data set whose neighbours are looked at, at most; and at least, to tell anything."""
 _POINTS, _LEAST_POINTS = 240, 40
@@ -32,17 +37,44 @@ _APART, _SOME_APART = 0.3, 0.1
 
 
 def check_measured(watched: Mixture) -> None:
-    """Refuse frames to watch a run by of which none was measured.
+    """Refuse frames to watch a run by where nothing that was measured could count, for each data set.
 
     Raises:
-        ValueError: None has depth.
+        FrameError: Depth cannot be read.
+        ValueError: A set has no depth, or none within the range that counts where it was looked at.
     """
-    if not watched.seems_measured():
-        raise ValueError(
+    start = 0
+    for length, described in zip(watched.lengths, watched.describe().splitlines(), strict=True):
+        numbers = np.unique(
+            np.linspace(start, start + length - 1, min(_MEASURED, length)).round().astype(int)
+        )
+        start += length
+        depths = [watched[number].depth_m for number in numbers.tolist()]
+        found = [depth_m[depth_m > 0] for depth_m in depths if depth_m is not None]
+        metres = np.concatenate(found) if found else None
+        if metres is None or not (counts := (metres > NEAREST_M) & (metres < FARTHEST_M)).any():
+            raise _unmeasured(described, len(numbers), metres)
+        _log.info(
+            "watched   %s: of %d frames the median is %.3g m, and %.0f %% of the measured pixels count "
+            "(%g to %g m)",
+            described, len(numbers), np.median(metres), 100 * counts.mean(), NEAREST_M, FARTHEST_M,
+        )  # fmt: skip
+
+
+def _unmeasured(described: str, looked_at: int, metres: Float32[np.ndarray, " pixels"] | None) -> ValueError:
+    """Return what refuses a set; `metres` are of the pixels that have depth, None: no frame has any."""
+    if metres is None:
+        return ValueError(
             "no frame of --validation has measured depth, so that nothing could be watched:\n"
-            f"{watched.describe()}\nexpected depth=scan or depth=png&depth_root=FOLDER (kitti-raw), "
+            f"{described}\nexpected depth=scan or depth=png&depth_root=FOLDER (kitti-raw), "
             "depth=yes (kitti-odometry, cityscapes, nuscenes, dgp), depth=FOLDER (stills) or synthetic data"
         )
+    said = f"has a median of {np.median(metres):.4g} m" if metres.size else "is 0, not measured, everywhere"
+    return ValueError(
+        f"the depth of the {looked_at} frames of --validation that were looked at {said}, so that nothing "
+        f"could be watched:\n{described}\nexpected {NEAREST_M:g} to {FARTHEST_M:g} m; steps_per_m (stills) "
+        "is how many of the files' numbers are a metre"
+    )
 
 
 def warn_of_shared(dataset: Mixture, watched: Mixture) -> None:
@@ -144,7 +176,7 @@ def check_neighbours(dataset: Mixture, *, read: bool) -> None:
         if len(apart) > _APART * len(shares):
             raise ValueError(
                 f"{said}: they are no video; expected frames a shorter time apart, or offsets= (no "
-                "neighbours) where they are single photographs or pairs"
+                "neighbours; kind stills in place of video) where they are single photographs or pairs"
             )
         _log.warning(
             "%s: expected frames that follow one another, or offsets= where they are single photographs", said

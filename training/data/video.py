@@ -21,7 +21,7 @@ from training.data.frames import (
     MomentView,
     role_of,
 )
-from training.data.layout import Findings, images_in, read_header
+from training.data.layout import Findings, images_in, read_header, read_headers
 from training.data.lens import Lens
 from training.data.motion import Motion, moving
 from training.data.video_camera import calibrated, frame_intrinsics, lens_of
@@ -50,7 +50,8 @@ class Video(FrameDataset):
         findings = Findings(name, LAYOUT)
         footage = _footage(config, findings)
         findings.raise_if_any()
-        levels = _levels(config.path, footage.paths)
+        levels = _levels(config.path, footage.paths, findings)
+        findings.raise_if_any()
         motion = moving(footage.paths, config.min_change, findings, levels)
         if 2 * motion.blank > len(footage.paths):
             trouble = f"of {len(footage.paths)} frames {motion.blank} are of one colour; expected photographs"
@@ -60,6 +61,11 @@ class Video(FrameDataset):
         findings.raise_if_any()
         if not moments:
             trouble = f"of {len(footage.paths)} frames {len(motion.kept)} move; expected at least 2"
+            if len(motion.kept) > 1:
+                offsets = ",".join(map(str, config.offsets))
+                trouble = (
+                    f"none of {len(motion.kept)} frames has another at offsets={offsets}; expected nearer"
+                )
             findings.add(config.path, trouble)
         findings.raise_if_any()
         _log.info("%s: %s", name, _summary(footage, motion))
@@ -80,6 +86,10 @@ class _Footage:
 def _footage(config: VideoConfig, findings: Findings) -> _Footage:
     nothing = _Footage(paths=(), stretches=(), size=(0, 0))
     if config.path.is_dir():
+        if config.fps != VideoConfig.fps:
+            findings.add(
+                config.path, f"is a folder, but fps is {config.fps:g}; expected every, or a video file"
+            )
         paths = tuple(images_in(config.path).values())[:: config.every]
         if not paths:
             findings.add(config.path, "has no .png or .jpg")
@@ -189,13 +199,16 @@ class _Reader:
         return mask
 
 
-def _levels(place: Path, paths: Sequence[Path]) -> tuple[int, int] | None:
+def _levels(place: Path, paths: Sequence[Path], findings: Findings) -> tuple[int, int] | None:
     """Find what is black and what is white in all frames of 16 bits; None where they have 8.
 
     Sensors have 10 to 14 bits, and files do not say how many.
     """
     if read_header(paths[0]).bits <= 8:
         return None
+    for path, header in zip(paths, read_headers(paths), strict=True):
+        if header.trouble is None and header.bits <= 8:
+            findings.add(path, f"has 8 bits a channel, but {paths[0].name} 16; expected frames of one kind")
     images = [
         cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         for path in paths[:: max(1, len(paths) // _LEVELS_FROM)]

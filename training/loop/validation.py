@@ -19,6 +19,7 @@ from model.disparity import disparity_to_depth
 from model.network import StudentNet, TeacherNet
 from training.data.batch import Batch
 from training.data.loader import BatchLoader
+from training.data.preflight import FARTHEST_M, NEAREST_M
 from training.judge.alignment import median_ratio
 from training.judge.metrics import Metrics, mean, measure
 from training.judge.protocols.folder import FOLDER, Crop
@@ -26,7 +27,6 @@ from training.loop.run_log import RunLog
 
 _log = logging.getLogger(__name__)
 
-_NEAREST_M, _FARTHEST_M = 1e-3, 80.0
 _WITHIN: Mapping[Crop, str] = {"none": "without a crop", "garg": "within Garg's crop"}
 
 
@@ -112,10 +112,10 @@ class _Watch:
         """Measure a frame of one of the sets."""
         window = self._window(*truth_m.shape)
         disparity, truth_m = disparity[window], truth_m[window]
-        measured = (truth_m > _NEAREST_M) & (truth_m < _FARTHEST_M)
+        measured = (truth_m > NEAREST_M) & (truth_m < FARTHEST_M)
         if measured.any():
             scale = median_ratio(disparity[measured], truth_m[measured])
-            depth_m = np.clip(disparity_to_depth(disparity[measured], scale), _NEAREST_M, _FARTHEST_M)
+            depth_m = np.clip(disparity_to_depth(disparity[measured], scale), NEAREST_M, FARTHEST_M)
             self._sets[number].append(measure(truth_m[measured], depth_m))
             self.scales.append(scale)
 

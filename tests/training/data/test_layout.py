@@ -112,3 +112,10 @@ def test_what_is_no_text_is_named(tmp_path):
     (tmp_path / "list.txt").write_bytes(bytes(range(128, 256)))
     with pytest.raises(LayoutError, match=r"list\.txt: is no text"):
         read_text(tmp_path / "list.txt")
+
+
+def test_two_images_whose_names_differ_in_capitals_alone_are_refused(tmp_path):
+    for name in ("frame1.png", "Frame1.PNG"):
+        write_image(tmp_path / name, pattern(1))
+    with pytest.raises(LayoutError, match=r"(?i)frame1\.png: lies beside frame1\.png"):
+        images_in(tmp_path)

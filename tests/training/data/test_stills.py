@@ -53,3 +53,42 @@ def test_depth_that_belongs_to_nothing_is_refused(tmp_path, broken, complaint):
     broken(tmp_path)
     with pytest.raises(LayoutError, match=complaint):
         open_sources([f"stills:{tmp_path / 'rgb'}?depth={tmp_path / 'gt'}"])
+
+
+def test_a_line_whose_depth_could_never_count_is_refused_naming_it(tmp_path):
+    watched = []
+    for name, metres in (("right", 7), ("nothing", 0), ("far", 200)):
+        photographs(tmp_path / name, ["a", "b"])
+        for photograph in "ab":
+            depth(tmp_path / name, photograph, metres)
+        watched.append(f"stills:{tmp_path / name / 'rgb'}?depth={tmp_path / name / 'gt'}&name={name}")
+    check_measured(open_sources(watched[:1]))
+    with pytest.raises(ValueError, match=r"(?s)2 frames .* is 0, not measured, everywhere.*nothing/rgb"):
+        check_measured(open_sources(watched[:2]))
+    with pytest.raises(
+        ValueError, match=r"(?s)has a median of 200 m.*far/rgb.*expected 0.001 to 80 m; steps_per_m"
+    ):
+        check_measured(open_sources([watched[0], watched[2]]))
+    bare = f"stills:{tmp_path / 'right' / 'rgb'}?name=bare"
+    with pytest.raises(ValueError, match=r"(?s)no frame of --validation has measured depth.*right/rgb"):
+        check_measured(open_sources([watched[0], bare]))
+
+
+def test_the_share_of_measured_pixels_that_count_is_said(tmp_path, caplog):
+    caplog.set_level("INFO")
+    photographs(tmp_path, ["a", "b"])
+    depth(tmp_path, "a", 7)
+    depth(tmp_path, "b", 90)
+    check_measured(open_sources([f"stills:{tmp_path / 'rgb'}?depth={tmp_path / 'gt'}"]))
+    assert "50 % of the measured pixels count (0.001 to 80 m)" in caplog.text
+
+
+def test_depth_of_eight_bits_or_of_another_size_is_refused_before_it_is_read(tmp_path):
+    photographs(tmp_path, ["a", "b"])
+    depth(tmp_path, "a", 7, height=6, width=16)
+    write_image(tmp_path / "gt" / "b.png", np.full((12, 32), 7, np.uint8))
+    stills = open_sources([f"stills:{tmp_path / 'rgb'}?depth={tmp_path / 'gt'}"])
+    with pytest.raises(LayoutError) as refused:
+        stills.verify()
+    assert "a.png: is (6, 16), but its image is (12, 32)" in str(refused.value)
+    assert "b.png: has 8 bits a channel; expected a uint16 PNG of depth" in str(refused.value)

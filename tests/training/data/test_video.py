@@ -354,3 +354,23 @@ def test_an_unknown_camera_that_turns_starts_where_its_frames_say(tmp_path, capl
     assert "points tell a horizontal field of view of 7" in caplog.text
     given = Video(config(tmp_path / "frames", **(unknown | {"fov_deg": 60.0})))
     assert given[3].intrinsics[0, 0] == pytest.approx(120 / math.tan(math.radians(30)))
+
+
+def test_frames_of_eight_bits_among_those_of_sixteen_are_refused(tmp_path):
+    for number in range(4):
+        image = smooth(number)
+        write_image(
+            tmp_path / "frames" / f"{number}.png", image if number == 2 else image.astype(np.uint16) * 16
+        )
+    with pytest.raises(LayoutError, match=r"2\.png: has 8 bits a channel, but the first frame 16"):
+        Video(config(tmp_path / "frames", min_change=0)).verify()
+
+
+def test_frames_a_second_are_refused_of_a_folder(tmp_path):
+    with pytest.raises(LayoutError, match="is a folder, but fps is 3; expected every, or a video file"):
+        Video(config(folder_of(tmp_path, range(5)), fps=3))
+
+
+def test_offsets_that_no_frame_has_are_named(tmp_path):
+    with pytest.raises(LayoutError, match="none of 5 frames has another at offsets=-50,50"):
+        Video(config(folder_of(tmp_path, range(5)), offsets=(-50, 50)))
