@@ -45,11 +45,10 @@ def check_measured(watched: Mixture) -> None:
     """
     start = 0
     for length, described in zip(watched.lengths, watched.describe().splitlines(), strict=True):
-        numbers = np.unique(
-            np.linspace(start, start + length - 1, min(_MEASURED, length)).round().astype(int)
-        )
+        measured = [index for index in range(start, start + length) if _may_have_depth(watched, index)]
+        numbers = measured[:: max(1, -(-len(measured) // _MEASURED))]
         start += length
-        depths = [watched[number].depth_m for number in numbers.tolist()]
+        depths = [watched[number].depth_m for number in numbers]
         found = [depth_m[depth_m > 0] for depth_m in depths if depth_m is not None]
         metres = np.concatenate(found) if found else None
         if metres is None or not (counts := (metres > NEAREST_M) & (metres < FARTHEST_M)).any():
@@ -59,6 +58,12 @@ def check_measured(watched: Mixture) -> None:
             "(%g to %g m)",
             described, len(numbers), np.median(metres), 100 * counts.mean(), NEAREST_M, FARTHEST_M,
         )  # fmt: skip
+
+
+def _may_have_depth(dataset: Mixture, index: int) -> bool:
+    """Return whether a sample has depth, as far as can be said without reading or drawing it."""
+    moment = dataset.moment(index)
+    return moment is None or moment.depth is not None
 
 
 def _unmeasured(described: str, looked_at: int, metres: Float32[np.ndarray, " pixels"] | None) -> ValueError:

@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 
 from tests.training.data.fabricated import pattern, write_image
+from tests.training.worlds import WallWorld
+from training.data.frames import DepthPng, Frame, Moment
 from training.data.layout import LayoutError
+from training.data.mixture import Mixture
 from training.data.preflight import check_measured
 from training.data.sources import open_sources
 
@@ -72,6 +75,21 @@ def test_a_line_whose_depth_could_never_count_is_refused_naming_it(tmp_path):
     bare = f"stills:{tmp_path / 'right' / 'rgb'}?name=bare"
     with pytest.raises(ValueError, match=r"(?s)no frame of --validation has measured depth.*right/rgb"):
         check_measured(open_sources([watched[0], bare]))
+
+
+def test_depth_of_a_few_frames_of_many_is_found(tmp_path):
+    class Moments(WallWorld):
+        def moment(self, index):
+            depth = DepthPng(path=tmp_path) if index == 7 else None
+            return Moment(
+                frame=Frame(key="", path=tmp_path), intrinsics=np.eye(3, dtype=np.float32), depth=depth
+            )
+
+        def __getitem__(self, index):
+            assert index == 7
+            return super().__getitem__(index)
+
+    check_measured(Mixture([Moments(40)]))
 
 
 def test_the_share_of_measured_pixels_that_count_is_said(tmp_path, caplog):

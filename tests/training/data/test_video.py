@@ -362,7 +362,7 @@ def test_frames_of_eight_bits_among_those_of_sixteen_are_refused(tmp_path):
         write_image(
             tmp_path / "frames" / f"{number}.png", image if number == 2 else image.astype(np.uint16) * 16
         )
-    with pytest.raises(LayoutError, match=r"2\.png: has 8 bits a channel, but the first frame 16"):
+    with pytest.raises(LayoutError, match=r"2\.png: has 8 bits a channel, but 0\.png 16"):
         Video(config(tmp_path / "frames", min_change=0)).verify()
 
 
