@@ -118,7 +118,12 @@ def test_a_network_that_answers_nan_is_not_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    ["model/pretrained/student", "model/pretrained/teacher", "benchmarks/synthetic_teacher"],
+    [
+        "model/pretrained/student",
+        "model/pretrained/teacher",
+        "benchmarks/synthetic_teacher",
+        "benchmarks/synthetic_student",
+    ],
 )
 def test_each_checkpoint_that_ships_stores_the_golden_answer_of_its_weights(file: str) -> None:
     path = Path(__file__).parents[2] / f"{file}.safetensors"
