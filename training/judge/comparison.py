@@ -103,9 +103,18 @@ def countable(
         raise JudgingError(
             f"{frame.key}: no pixel of its ground truth counts: of {truth_m.size} there are "
             f"{np.count_nonzero(truth_m > 0)} measured, "
-            f"and none of those both within the window and between {low} and {high} m"
+            f"and none of those both within the window and between {low} and {high} m{_unit(truth_m)}"
         )
     return truth_m, counted
+
+
+def _unit(truth_m: Float32[np.ndarray, "height width"]) -> str:
+    """Say what was measured instead, and which settings decide over it; nothing where nothing was."""
+    measured = truth_m[truth_m > 0]
+    if not measured.size:
+        return ""
+    median = np.median(measured)
+    return f", but a median of {median:.4g} m; --depth-scale, --min-depth and --max-depth set what counts"
 
 
 def predict_frames(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from training.judge.baselines import Plane, best_plane, ground_plane
+from training.judge.comparison import countable
 from training.judge.evaluation import evaluate
 from training.judge.protocols.folder import FOLDER
 from training.judge.protocols.protocol import JudgingError, TruthFrame
@@ -77,3 +78,13 @@ def test_a_plane_cannot_be_fitted_to_nothing():
     empty = TruthFrame(key="s", image=photograph(), depth_m=np.zeros((HEIGHT, WIDTH), np.float32))
     with pytest.raises(JudgingError, match="s: no pixel of its ground truth counts"):
         best_plane([empty], WHOLE)
+
+
+def test_ground_truth_in_another_unit_names_what_sets_the_unit():
+    depth_m = np.full((HEIGHT, WIDTH), 7000, np.float32)
+    frame = TruthFrame(key="s", image=photograph(), depth_m=depth_m)
+    with pytest.raises(JudgingError, match=r"a median of 7000 m; --depth-scale, --min-depth and --max-depth"):
+        countable(frame, WHOLE)
+    empty = TruthFrame(key="s", image=photograph(), depth_m=np.zeros_like(depth_m))
+    with pytest.raises(JudgingError, match=r"there are 0 measured, .* m$"):
+        countable(empty, WHOLE)
