@@ -64,9 +64,6 @@ def disparity_to_depth_map(
     the road, interpolated depth would bulge.
 
     Zero or less is infinitely far, and like what is no number it has no depth: NaN.
-
-    Raises:
-        ValueError: the map holds no number at all.
     """
     lowest, highest = float(disparity.min()), float(disparity.max())
     if not (lowest > 0.0 and highest < np.inf):
@@ -81,8 +78,6 @@ def _depth_with_holes(
     disparity: Float32[np.ndarray, "rows columns"], height: int, width: int, scale: float
 ) -> Float32[np.ndarray, "height width"]:
     """Interpolate between pixels that have depth alone: no curtain hangs from a roof to the sky behind it."""
-    if not np.isfinite(disparity).any():
-        raise ValueError("disparity is NaN or infinite everywhere; expected positive numbers")
     has_depth = (disparity > 0) & (disparity < np.inf)
     known = np.where(has_depth, disparity, np.float32(0))
     if disparity.shape == (height, width):

@@ -132,5 +132,11 @@ class CheckpointView:
     def read(
         self, output: Any, picture: tuple[int, int], height: int, width: int, lens: Lens | None = None
     ) -> Reading:
-        """Return the disparity as it is."""
+        """Return the disparity as it is.
+
+        Raises:
+            ValueError: It holds no number at all.
+        """
+        if not np.isfinite(output).any():
+            raise ValueError("the network returned NaN or infinity everywhere; expected disparity")
         return Reading(disparity=output, scale=self.scale, farthest=self._farthest)

@@ -58,7 +58,9 @@ def colour_depth(
     seen = disparity[::_STEP, ::_STEP]
     holes = np.isnan(disparity) if np.isnan(disparity.min()) else None
     if holes is not None:
-        seen = seen[np.isfinite(seen)] if np.isfinite(seen).any() else np.ones(1, np.float32)
+        seen = seen[np.isfinite(seen)]
+        if not seen.size and (near is None or far is None):
+            return np.zeros((*depth.shape, 3), np.uint8)
     high = float(np.quantile(seen, 1 - _EDGE)) if near is None else depth_to_disparity(near)
     low = float(np.quantile(seen, _EDGE)) if far is None else depth_to_disparity(far)
     if high < low:

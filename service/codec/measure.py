@@ -30,7 +30,7 @@ from service.codec.scale import (
 from service.codec.steadiness import View
 from service.contract.answer import ScaleSource
 from service.contract.basis import Ground
-from service.contract.errors import InvalidArgument
+from service.contract.errors import InferenceFailed, InvalidArgument
 from service.contract.pose import Pose
 from service.contract.request import (
     Anchor,
@@ -275,10 +275,14 @@ def observe(
 
     Raises:
         InvalidArgument: The picture is none of the named camera's.
+        InferenceFailed: The output is none that the network may have.
     """
     lens, _ = _lens_of(knowledge, image)
     focal = None if lens is None else FocalLengths(fx_px=lens.fx_px, fy_px=lens.fy_px)
-    reading = view.read(output, (image.height, image.width), *size, focal)
+    try:
+        reading = view.read(output, (image.height, image.width), *size, focal)
+    except ValueError as error:
+        raise InferenceFailed(f"the network gave no depth: {error}") from error
     network = NetworkDepth(scale=reading.scale, farthest=reading.farthest)
     scene = Scene(knowledge, image, network)
     return Observed(scene=scene, disparity=reading.disparity, notice=reading.notice)

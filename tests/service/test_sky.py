@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from depth_client.result import result_of
 from service.backends.simulated import SimulatedBackend
+from service.contract.errors import InferenceFailed
 from service.contract.formats import Format
 from service.contract.regions import Regions
-from service.contract.request import DepthRequest, FieldOfView, Sky
+from service.contract.request import Colour, DepthRequest, FieldOfView, Sky
 from service.engine import Engine
 from service.telemetry.metrics import Metrics
 from tests.service.checkpoints import write_checkpoint
@@ -45,6 +46,12 @@ class Below(Outdoors):
     """Likewise, by a number below zero."""
 
     far = -0.2
+
+
+class Broken(Outdoors):
+    """Likewise, by what is no number."""
+
+    far = float("nan")
 
 
 def photograph(sky_rows: int) -> bytes:
@@ -136,3 +143,24 @@ async def test_a_picture_of_nothing_but_sky_is_no_error(folder: Path, sky: Sky) 
                 asked = DepthRequest(image=photograph(HEIGHT), format=format_, lens=LENS, sky=sky)
                 answer = await engine.depth(asked)
                 assert (answer.minimum, answer.maximum) == (0.0, 0.0)
+
+
+async def test_a_network_that_returns_no_number_at_all_is_said_to_have_failed(folder: Path) -> None:
+    """A hole in a map is no error."""
+    async with opened(folder, Broken) as engine:
+        for format_ in Format:
+            if format_.is_available:
+                asked = DepthRequest(image=photograph(HEIGHT), format=format_, lens=LENS)
+                with pytest.raises(InferenceFailed, match="NaN or infinity everywhere"):
+                    await engine.depth(asked)
+                holed = await engine.depth(DepthRequest(image=photograph(9), format=format_, lens=LENS))
+                assert holed.maximum == pytest.approx(256 / 51, rel=1e-3)
+
+
+async def test_a_preview_of_nothing_is_black_whatever_its_range(folder: Path) -> None:
+    async with opened(folder) as engine:
+        for near, far in ((None, None), (None, 0.5), (300.0, None), (1.0, 80.0)):
+            colour = Colour(near=near, far=far)
+            asked = DepthRequest(image=photograph(HEIGHT), format=Format.COLOR, colour=colour)
+            shown = await engine.depth(asked)
+            assert not cv2.imdecode(np.frombuffer(shown.body, np.uint8), cv2.IMREAD_COLOR).any()

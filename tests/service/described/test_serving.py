@@ -13,6 +13,7 @@ from model.described import read_description
 from model.described.description import write_description
 from model.described.runtime import RunningNetwork
 from model.drawing import drawn_image, golden_answer
+from service.contract.formats import Format
 from service.models.discovery import CheckpointFolder
 from tests.model.described.standins import write_network
 from tests.service.checkpoints import write_checkpoint
@@ -220,3 +221,21 @@ async def test_a_new_description_is_a_new_version(tmp_path: Path) -> None:
         async with serving(tmp_path) as service:
             versions.append((await service.get("/v1/models"))["models"][0]["version"])
     assert versions[0] != versions[1]
+
+
+async def test_a_picture_in_which_a_network_sees_no_depth_is_no_error(tmp_path: Path) -> None:
+    """In any format; what would need depth is refused by its name."""
+    describe(
+        write_network(tmp_path / "net.onnx", least=-50.0),
+        size=FIXED,
+        output={"quantity": "depth", "unit": "metre"},
+    )
+    async with serving(tmp_path) as service:
+        for format_ in Format:
+            if format_.is_available:
+                answer = await service.post(PHOTO, format=str(format_), fov_deg=60)
+                assert answer.status_code == 200, answer.text
+                assert (answer.headers["x-depth-min"], answer.headers["x-depth-max"]) == ("0", "0")
+        for known in (POINT, {"camera_height_m": 1.5, "fov_deg": 60}, {"ground": "yes", "fov_deg": 60}):
+            answer = await service.post(PHOTO, format="npy", **known)
+            assert answer.status_code == (200 if "ground" in known else 400), answer.text
