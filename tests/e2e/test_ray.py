@@ -229,3 +229,24 @@ async def test_the_student_that_ships_answers_as_it_does_alone(cluster: TwoNodes
         depth = cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1)
         assert depth.shape == (90, 160)
         assert depth.min() > 0
+
+
+async def test_metres_are_adapted_to_the_lens_over_both_transports(cluster: TwoNodes) -> None:
+    """Twice the focal length is twice the depth."""
+    config = cluster.config(scaling={"min_replicas": 1, "max_replicas": 1}, backend="openvino")
+    cluster.deploy(config)
+    await asyncio.to_thread(cluster.until_running, 1)
+    usual_px = 1.92 * _PIXELS.shape[0]
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{cluster.http_port}", timeout=60) as client,
+        grpc.aio.insecure_channel(f"127.0.0.1:{cluster.grpc_port}") as channel,
+    ):
+        usual = await client.post("/v1/depth", content=PHOTO, params={"format": "float32"})
+        lens = {"fx_px": 2 * usual_px, "fy_px": 2 * usual_px, "cx_px": 80, "cy_px": 45}
+        through = await client.post("/v1/depth", content=PHOTO, params={"format": "float32", **lens})
+        assert through.headers["x-depth-scale-source"] == "checkpoint+lens"
+        once, twice = (np.frombuffer(answer.content, "<f4") for answer in (usual, through))
+        np.testing.assert_allclose(twice, 2 * once, rtol=1e-5)
+        options = pb.Options(format=pb.FORMAT_FLOAT32, lens=pb.Lens(intrinsics=pb.Lens.Intrinsics(**lens)))
+        over_grpc = await DepthStub(channel).Predict(pb.PredictRequest(image=PHOTO, options=options))
+        assert over_grpc.data == through.content

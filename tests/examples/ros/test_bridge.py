@@ -1,8 +1,10 @@
 import array
+import asyncio
 import io
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +17,8 @@ from examples.ros.conversions import UnfitMessage
 from examples.ros.messages import Header, Time, filled
 from tests.depth_client.served import HEIGHT, WIDTH, Served, depth_of, served
 from tests.examples.ros.cameras import HEADER, RGB, image, info
+from tests.service.checkpoints import write_checkpoint
+from tests.service.opened import both_transports, settings
 
 
 @pytest.fixture
@@ -67,6 +71,27 @@ def test_the_service_sees_the_camera_s_pixels_and_its_lens(service: Served, clie
     assert asked.lens == Intrinsics(fx_px=4, fy_px=4, cx_px=2.5, cy_px=1.5)
     assert (asked.anchor, asked.size, asked.model) == (CameraHeight(height_m=1.5), "model", "student")
     assert answer.result.request_id == asked.request_id
+
+
+async def test_metres_are_those_of_camera_info_s_lens_as_over_http(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "student.safetensors", metres_per_unit=1.0, fy_per_height=2.0)
+    file = io.BytesIO()
+    Picture.fromarray(RGB).save(file, "PNG")
+    lens = Intrinsics(fx_px=12, fy_px=12, cx_px=2.5, cy_px=1.5)
+
+    def ask(http_port: int, grpc_port: int) -> None:
+        options = BridgeOptions(latest=False, as_sent=False)
+        with DepthClient(f"grpc://127.0.0.1:{grpc_port}") as client:
+            (answer,) = DepthBridge(client, options).answers([frame(0, focal_px=12)])
+        with DepthClient(f"http://127.0.0.1:{http_port}") as client:
+            usual = client.predict(file.getvalue(), size="model")
+            through = client.predict(file.getvalue(), size="model", lens=lens)
+        assert (answer.result.scale_source, through.scale_source) == ("checkpoint+lens",) * 2
+        np.testing.assert_array_equal(answer.result.depth, through.depth)
+        np.testing.assert_allclose(through.depth, usual.depth * (12 / 3 / 2.0), rtol=1e-5)
+
+    async with both_transports(settings(models=tmp_path, watch_interval_s=0.0)) as ports:
+        await asyncio.to_thread(ask, *ports)
 
 
 def test_another_lens_begins_another_stream(service: Served, client: DepthClient) -> None:
