@@ -17,7 +17,7 @@ from tests.service.test_connections import UPGRADE, frame
 pytestmark = pytest.mark.timeout(300)
 
 MOST_S = 0.1
-TRIES = 3
+TRIES = 6
 """A stop of our own making comes every time; one that a busy machine makes does not."""
 MIB = 2**20
 INFER = "/v2/models/student/infer"

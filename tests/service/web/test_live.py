@@ -60,7 +60,7 @@ def test_a_picture_that_is_chosen_ends_the_stream(page: Any) -> None:
     start(page)
     page.locator("#samples button").first.click()
     page.wait_for_selector("#webcam[aria-pressed=false]")
-    page.locator("#facts", has_text="1280 × 384").wait_for()
+    page.locator("#facts", has_text="1280 × 720").wait_for()
     assert page.locator("#status").text_content().startswith("Ready")
 
 
