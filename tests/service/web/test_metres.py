@@ -2,23 +2,19 @@
 
 import io
 import math
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import ExifTags, Image
 
-from tests.e2e.process import Process
 from tests.service.web.browser import (
     LEFT,
     RIGHT,
     TRAINED,
     halves,
     metres,
-    opened,
     point,
-    served,
     show,
     until_shown,
 )
@@ -28,17 +24,11 @@ NEAR, FAR = metres(LEFT), metres(RIGHT)
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with served(tmp_path_factory.mktemp("models")) as process:
-        yield process
-
-
 @pytest.fixture
-def page(browser: Any, service: Process) -> Iterator[Any]:
-    with opened(browser, service.url) as page:
-        show(page, halves())
-        yield page
+def page(page: Any) -> Any:
+    """Of a picture whose distances are known."""
+    show(page, halves())
+    return page
 
 
 def told(page: Any, field: str, value: str) -> dict[str, str]:

@@ -24,7 +24,6 @@ from tests.service.web.browser import (
     opened,
     pixels_of,
     point,
-    served,
     show,
     until_shown,
 )
@@ -32,18 +31,6 @@ from tests.service.web.browser import (
 NEAR, FAR = metres(LEFT), metres(RIGHT)
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with served(tmp_path_factory.mktemp("models")) as process:
-        yield process
-
-
-@pytest.fixture
-def page(browser: Any, service: Process) -> Iterator[Any]:
-    with opened(browser, service.url) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

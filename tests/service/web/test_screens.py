@@ -1,6 +1,5 @@
 """The page on other screens, for other eyes and in three dimensions."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -8,17 +7,11 @@ import numpy as np
 import pytest
 
 from tests.e2e.process import Process
-from tests.service.web.browser import chromium, halves, opened, pixels_of, served, show, until_shown
+from tests.service.web.browser import chromium, halves, opened, pixels_of, show, until_shown
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with served(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.mark.parametrize("width", [320, 800, 1920])
