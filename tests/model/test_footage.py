@@ -93,7 +93,7 @@ def test_hdr_is_tone_mapped_and_said(tmp_path, transfer, level, grey):
 
     path = film(
         tmp_path / "film.mp4", [np.array([level, 512, 512])] * 2, raw=True, set_up=hdr,
-        pixels="yuv420p10le",
+        codec="libx265", pixels="yuv420p10le", options={"x265-params": "bframes=0:log-level=none"},
     )  # fmt: skip
     frames, reader = read(path)
     assert frames[0].rgb[24, 32].tolist() == pytest.approx([grey] * 3, abs=5)
