@@ -6,7 +6,8 @@
 #              nvidia-smi is asked whether there is a GPU
 # TORCH_INDEX  for `make test`: the address of PyTorch's index of CPU builds, as pytorch.org shows it under "Get
 #              Started" for Linux, pip and CPU; without it pip takes the CUDA build, several GB larger
-# CI=true      makes `make test` run what is marked slow, too; MARKS says it in pytest's words
+# CI=true      makes `make test` run what is marked slow, too, and try what fails a second time, which it lists;
+#              MARKS says in pytest's words what runs
 # TESTS        what `make test` runs (tests)
 # DATA         what `make gpu-train` learns from, as `depth-train --data` has it (the synthetic world)
 # MINUTES      for how long (10); without a GPU, tiny networks rehearse it
@@ -47,7 +48,7 @@ serve: $(VENV)/.serve$(if $(filter 1,$(GPU)),-gpu) ## Start the service on the s
 # A worker gets whole files, so that what a file sets up is set up once (xdist 3.8's loadgroup is void in pytest 9.2).
 test: $(VENV)/.dev ## Check and test everything.
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(BIN)/pytest -n logical --dist loadfile -m "$(MARKS)" $(TESTS) && exit $$checked
+	$(BIN)/pytest -n logical --dist loadfile $(if $(CI),--reruns 1) -m "$(MARKS)" $(TESTS) && exit $$checked
 
 check: $(VENV)/.dev ## Formatting, lint, types and the import rules; the same that CI runs.
 	$(BIN)/ruff format --check .
