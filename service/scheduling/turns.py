@@ -6,6 +6,7 @@ however high, leaves the others without a share.
 """
 
 import math
+import zlib
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ Order = tuple[float, int, int]
 
 _MEMORY_S = 5.0
 """For how long a caller's rate is remembered: what came so long ago counts for a third."""
-_MOST_KNOWN = 1024
-"""Of flows that are remembered; beyond these, those are forgotten that could start at once."""
+_MOST_KNOWN = 256
+"""Flows that are told apart on a level; a caller without a key is a connection, so anybody can make many."""
+_SHARED = 64
+"""Beyond these, new ones share so many flows by their hash (McKenney, "Stochastic Fairness Queueing", IEEE
+INFOCOM 1990)."""
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -50,6 +54,8 @@ class Turn:
         return self.usual_s / 2.0**self.priority
 
 
+Name = tuple[str, int]
+"""Of a flow: a caller and 0, or a stream and its priority."""
 Places = list[tuple[Turn, float, float]]
 """Turns with the starts that they have, and those that they get."""
 
@@ -63,10 +69,14 @@ class _Flow:
     asked_s: float = 0.0
     """Decaying sums of what was asked for, accepted or not: seconds, and the same in virtual time."""
     asked_virtual: float = 0.0
+    decayed_at_s: float = 0.0
     asked_at_s: float = 0.0
+    under_way: int = 0
+    """Turns that wait or have begun."""
 
     def ask(self, turn: Turn, now_s: float) -> None:
         self._decay(now_s)
+        self.asked_at_s = now_s
         self.asked_s += turn.cost_s
         self.asked_virtual += turn.virtual_s
 
@@ -79,8 +89,8 @@ class _Flow:
         return now_s - self.asked_at_s < _MEMORY_S
 
     def _decay(self, now_s: float) -> None:
-        left = math.exp((self.asked_at_s - now_s) / _MEMORY_S)
-        self.asked_s, self.asked_virtual, self.asked_at_s = (
+        left = math.exp((self.decayed_at_s - now_s) / _MEMORY_S)
+        self.asked_s, self.asked_virtual, self.decayed_at_s = (
             self.asked_s * left,
             self.asked_virtual * left,
             now_s,
@@ -93,16 +103,24 @@ class _Level:
     def __init__(self) -> None:
         self.now = 0.0
         """The virtual time: where the turn started that began last."""
-        self.flows: dict[object, _Flow] = {}
-        self.most_known = _MOST_KNOWN
+        self.flows: dict[Name, _Flow] = {}
+        """Who asked last comes last."""
 
-    def flow(self, name: object) -> _Flow:
-        return self.flows.setdefault(name, _Flow())
+    def known_as(self, name: str, priority: int = 0) -> str:
+        """Return a flow's name, or that of the one that it shares with others."""
+        if (name, priority) in self.flows or len(self.flows) < _MOST_KNOWN:
+            return name
+        return f"\0{zlib.crc32(name.encode()) % _SHARED}"
 
-    def start(self, name: object) -> float:
-        return max(self.now, self.flow(name).ends)
+    def ask(self, name: Name, turn: Turn, now_s: float) -> None:
+        flow = self.flows.pop(name, None) or _Flow(decayed_at_s=now_s)
+        self.flows[name] = flow
+        flow.ask(turn, now_s)
 
-    def before(self, name: object, start: float, now_s: float) -> Iterator[tuple[float, float]]:
+    def start(self, name: Name) -> float:
+        return max(self.now, self.flows[name].ends)
+
+    def before(self, name: Name, start: float, now_s: float) -> Iterator[tuple[float, float]]:
         """Yield of each other flow that may go before a start: its rate, and how long it can go on so."""
         for other, flow in self.flows.items():
             room = start - max(self.now, flow.ends)
@@ -111,16 +129,19 @@ class _Level:
                 if virtual_rate > 0:
                     yield rate, room / virtual_rate
 
-    def forget(self, now_s: float) -> bool:
-        if len(self.flows) <= self.most_known:
-            return False
-        self.flows = {
-            name: flow
-            for name, flow in self.flows.items()
-            if flow.ends > self.now or flow.asked_lately(now_s)
-        }
-        self.most_known = max(_MOST_KNOWN, 2 * len(self.flows))
-        return True
+    def forget(self, now_s: float) -> list[Name]:
+        """Forget who has nothing under way and has not asked lately; return their names."""
+        forgotten = []
+        while self.flows:
+            name, flow = next(iter(self.flows.items()))
+            if flow.asked_lately(now_s):
+                break
+            del self.flows[name]
+            if flow.under_way:
+                self.flows[name] = flow  # to be looked at again when it comes first once more
+                break
+            forgotten.append(name)
+        return forgotten
 
 
 class Turns:
@@ -137,6 +158,10 @@ class Turns:
     ) -> Turn:
         """Return the turn that a request would have, its caller's last; remember that it was asked for."""
         self._number += 1
+        self._forget(now_s)
+        caller = self._callers.known_as(caller)
+        within = self._within.setdefault(caller, _Level())
+        stream = within.known_as(stream, priority)
         turn = Turn(
             caller=caller,
             stream=stream,
@@ -145,10 +170,9 @@ class Turns:
             usual_s=usual_s,
             number=self._number,
         )
-        within = self._within.setdefault(caller, _Level())
-        self._callers.flow(caller).ask(turn, now_s)
-        within.flow((stream, priority)).ask(turn, now_s)
-        turn.move(self._callers.start(caller))
+        self._callers.ask((caller, 0), turn, now_s)
+        within.ask((stream, priority), turn, now_s)
+        turn.move(self._callers.start((caller, 0)))
         turn.order_within = within.start((stream, priority)), -priority, self._number
         return turn
 
@@ -182,7 +206,7 @@ class Turns:
         """
         within = self._within[turn.caller]
         before = [
-            *self._callers.before(turn.caller, turn.start, now_s),
+            *self._callers.before((turn.caller, 0), turn.start, now_s),
             *within.before((turn.stream, turn.priority), turn.order_within[0], now_s),
         ]
         slope = sum(rate for rate, _ in before)
@@ -195,10 +219,11 @@ class Turns:
 
     def enter(self, turn: Turn) -> None:
         """Let a turn wait; it moves its caller and its stream on."""
-        ends = self._callers.flow(turn.caller)
-        ends.ends = self._callers.start(turn.caller) + turn.virtual_s
-        flow = self._within[turn.caller].flow((turn.stream, turn.priority))
-        flow.ends = turn.order_within[0] + turn.virtual_s
+        caller, stream = self._flows(turn)
+        caller.ends = max(self._callers.now, caller.ends) + turn.virtual_s
+        stream.ends = turn.order_within[0] + turn.virtual_s
+        caller.under_way += 1
+        stream.under_way += 1
         insort(self._waiting.setdefault(turn.caller, []), turn, key=_order_within)
 
     def begin(self, turn: Turn) -> None:
@@ -212,16 +237,29 @@ class Turns:
 
     def leave(self, turn: Turn, now_s: float) -> None:
         """Let a request go; its caller gets back a turn that never began, if it was the last of its own."""
+        caller, stream = self._flows(turn)
         if not turn.begun:
             self._stop_waiting(turn)
             if all(other.start < turn.start for other in self._waiting.get(turn.caller, ())):
-                flow = self._callers.flow(turn.caller)
-                flow.ends = min(flow.ends, turn.start)
+                caller.ends = min(caller.ends, turn.start)
+        caller.under_way -= 1
+        stream.under_way -= 1
         self._within[turn.caller].forget(now_s)
-        if self._callers.forget(now_s):
-            self._within = {
-                name: level for name, level in self._within.items() if name in self._callers.flows
-            }
+        self._forget(now_s)
+
+    @property
+    def known(self) -> int:
+        """How many callers are remembered."""
+        return len(self._callers.flows)
+
+    def _flows(self, turn: Turn) -> tuple[_Flow, _Flow]:
+        """Return the flows of a turn that is under way or about to be."""
+        within = self._within[turn.caller]
+        return self._callers.flows[turn.caller, 0], within.flows[turn.stream, turn.priority]
+
+    def _forget(self, now_s: float) -> None:
+        for caller, _ in self._callers.forget(now_s):
+            del self._within[caller]
 
     def _stop_waiting(self, turn: Turn) -> None:
         waiting = self._waiting[turn.caller]

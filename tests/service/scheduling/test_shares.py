@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.scheduling.turns import Turns
 from tests.service.scheduling.simulated import Simulation
 
 
@@ -138,3 +140,39 @@ async def test_a_first_large_image_does_not_make_the_service_refuse_small_ones()
     small = [simulation.ask("many", timeout_s=2.0) for _ in range(64)]
     await run(simulation, 10.0, large, *small)
     assert (simulation.count("done"), simulation.count("refused")) == (65, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    callers=st.integers(1, 3000),
+    streams=st.integers(1, 3000),
+    refused=st.floats(0, 1),
+    held=st.integers(0, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_however_many_connections_come_and_go_few_are_told_apart_and_none_is_remembered(
+    callers: int, streams: int, refused: float, held: int, seed: int
+) -> None:
+    """Each admission looks at everybody who is known, and a caller without a key is a connection."""
+    chance, turns, now_s, open_turns = Random(seed), Turns(), 0.0, []
+    for each in [*range(callers), *([callers] * streams)]:
+        now_s += chance.uniform(0, 1e-3)
+        turn = turns.ask(f"connection {each}", f"stream {chance.random()}", 0, 0.01, 0.01, now_s)
+        turns.expected_s(turn, 0.01, now_s)
+        if chance.random() < refused:
+            continue
+        turns.take(turns.places(turn))
+        turns.enter(turn)
+        if chance.random() < 0.9:
+            turns.begin(turn)
+        open_turns.append(turn)
+        if len(open_turns) > held:
+            turns.leave(open_turns.pop(chance.randrange(len(open_turns))), now_s)
+    assert turns.known <= min(callers + 1, 320)
+    for turn in open_turns:
+        turns.leave(turn, now_s)
+    last = turns.ask("late", "", 0, 0.01, 0.01, now_s + 5.1)
+    assert turns.known == 1
+    assert turns.share("late", now_s + 5.1) == 1
+    turns.enter(last)
+    turns.leave(last, now_s + 5.2)
