@@ -3,8 +3,8 @@
 One learner serves batches (by size), codec jobs (by megapixels) and whole requests (by their prediction).
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from itertools import pairwise
 
 _WEIGHT, _DEVIATION_WEIGHT = 1 / 8, 1 / 4
 """Of the newest measurement in the moving averages of ratio and deviation, as TCP weighs round-trip times
@@ -34,6 +34,7 @@ class Cost:
         if not curve_s or min(curve_s) < 0 or max(curve_s) <= 0 or not min(curve_s.values()) > 0:
             raise ValueError(f"the curve is {dict(curve_s)}; expected positive seconds by amount")
         self._curve_s = dict(sorted(curve_s.items()))
+        self._amounts, self._seconds = list(self._curve_s), list(self._curve_s.values())
         self._stepwise = stepwise
         self._ratio, self._deviation = 1.0, 0.0
 
@@ -60,11 +61,12 @@ class Cost:
 
     def usual_s(self, amount: float) -> float:
         """Return the curve's seconds: below it, work costs its least, and above in proportion."""
-        amounts = list(self._curve_s)
-        if amount <= amounts[0]:
-            return self._curve_s[amounts[0]]
-        for low, high in pairwise(amounts):
-            if amount <= high:
-                share = 1.0 if self._stepwise else (amount - low) / (high - low)
-                return self._curve_s[low] + share * (self._curve_s[high] - self._curve_s[low])
-        return self._curve_s[amounts[-1]] * amount / amounts[-1]
+        amounts, seconds = self._amounts, self._seconds
+        place = bisect_left(amounts, amount)
+        if place == 0:
+            return seconds[0]
+        if place == len(amounts):
+            return seconds[-1] * amount / amounts[-1]
+        low, high = amounts[place - 1], amounts[place]
+        share = 1.0 if self._stepwise else (amount - low) / (high - low)
+        return seconds[place - 1] + share * (seconds[place] - seconds[place - 1])
