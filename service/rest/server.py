@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.rest.handshakes import TlsListener
 from service.rest.protocol import bounded_protocol
 from service.rest.websocket import bounded_websocket
 from service.scheduling.budget import ByteBudget
@@ -99,15 +100,19 @@ class HttpServer(uvicorn.Server):
         self._asked.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, as uvicorn does, but bound TLS handshakes in time."""
-        loop, config = asyncio.get_running_loop(), self.config
+        """Begin to accept, as uvicorn does, but bound TLS handshakes in time and in number."""
+        config = self.config
         if config.ssl is not None:
             config.ssl.sni_callback = _renewed(self._settings)
-        self.servers = [
-            await loop.create_server(self._protocol, sock=listener, backlog=config.backlog, **self._tls())
-            for listener in sockets or []
-        ]
+        self.servers = [await self._accepting(listener) for listener in sockets or []]
         self.started = True
+
+    async def _accepting(self, listener: socket.socket) -> Any:
+        """Return an asyncio server, or what stands for one."""
+        if self.config.ssl is not None:
+            return TlsListener(listener, self._protocol, self._tls())
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog)
 
     def _protocol(self) -> asyncio.Protocol:
         kind: Any = self.config.http_protocol_class

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from service.kserve.servers import make_rpc
+from service.rest.handshakes import MOST_HANDSHAKES
 from service.transports.auth import ApiKey, Keyring, hash_key
 from service.transports.frontend import Frontend
 from tests.certificates import Authority
@@ -206,3 +207,24 @@ async def test_no_peer_keeps_a_connection_by_leaving_its_tls_handshake_unfinishe
     async with http_port(secured) as http, grpc_port(secured) as grpc:
         peers = (Peer(b""), Peer(hello[:20]), Peer(hello))
         assert all(await asyncio.gather(*(ended(port, peer) for port in (http, grpc) for peer in peers)))
+
+
+async def test_unfinished_tls_handshakes_make_room_for_the_next(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.sign("depth")
+    patient = frontend_of(tls_cert=certificate, tls_key=key, head_timeout_s=60.0)
+    trusted = ssl.create_default_context(cafile=authority.certificate)
+    async with http_port(patient) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * MOST_HANDSHAKES)]
+        crowded_out = [reader for reader, _ in silent[:MOST_HANDSHAKES]]
+        async with asyncio.timeout(WITHIN_S):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=trusted, server_hostname="localhost"
+            )
+            writer.write(GET)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            assert await asyncio.gather(*(each.read() for each in crowded_out)) == [b""] * MOST_HANDSHAKES
+        kept = [not reader.at_eof() for reader, _ in silent[MOST_HANDSHAKES:]]
+        assert sum(kept) >= MOST_HANDSHAKES - 1
+        for _, each in [*silent, (reader, writer)]:
+            each.close()
