@@ -89,9 +89,16 @@ class Report:
             f"{percent:<5} low" + "".join(f"{bound.low:10.4f}" for bound in bounds),
             f"{percent:<4} high" + "".join(f"{bound.high:10.4f}" for bound in bounds),
             *self._sets(),
+            *self._scale(),
+        ]
+
+    def _scale(self) -> list[str]:
+        if self.alignment == "least_squares":
+            return []  # where a shift of disparity is fitted too, a ratio of depths says nothing
+        return [
             f"true / predicted median depth: median {self.scale.median:.4f}, "
             f"relative spread {self.scale.spread:.4f}, "
-            f"5 to 95 %: {self.scale.low:.4f} to {self.scale.high:.4f}",
+            f"5 to 95 %: {self.scale.low:.4f} to {self.scale.high:.4f}"
         ]
 
     def _sets(self) -> list[str]:

@@ -58,6 +58,14 @@ def test_affine_disparity_is_judged_by_scale_and_shift(network, judge):
     assert judge(network("affine", factor=3.0, shift=0.4)) == {"least_squares": pytest.approx(0.0, abs=1e-4)}
 
 
+def test_a_ratio_of_depths_is_said_only_where_no_shift_is_fitted(network, judge, capsys):
+    said = "true / predicted median depth"
+    judge(network("affine"))
+    assert said not in capsys.readouterr().out
+    judge(network("relative"))
+    assert said in capsys.readouterr().out
+
+
 def test_disparity_of_zero_is_legal_and_far(network, judge):
     assert judge(network("affine", factor=4.0)) == {"least_squares": pytest.approx(0.0, abs=1e-4)}
 
