@@ -15,7 +15,7 @@ SIGTERM end it early: the report is written all the same, and says so.
 The slope of the memory is the median of the slopes between all pairs of fifty equal parts of the second half
 (Theil and Sen), each part with its median. Nothing is left out: what reloads keep is in it.
 
-A million requests take about half an hour on two processors that nothing else uses. Where something does, the
+A million requests take over an hour on two processors that nothing else uses. Where something does, the
 event loop waits for a processor, and that is a stop too. The callers give way to the service (nice).
 """
 
